@@ -1,0 +1,168 @@
+"""The command line: `regstats <command>`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from regstats import __version__, config
+from regstats.errors import ConfigError, ParameterError, RegstatsError
+from regstats.parameters import HELP, INTERVALS
+
+Command = Callable[..., None]
+
+METRICS = {
+    "pulls": "How often is it pulled, over time?",
+    "pushes": "How often is it pushed, over time?",
+    "repositories": "What is there? One row per repository.",
+    "cadence": "How well is it maintained? One row per repository and tag.",
+    "activity": "Who does what? One row per actor.",
+}
+_REPEATABLE = frozenset({"repository", "tag", "actor", "client", "source", "by"})
+
+data_option = click.option(
+    "--data",
+    metavar="DIR",
+    envvar="REGSTATS_DATA",
+    default="data",
+    show_default="$REGSTATS_DATA, else ./data",
+    help="The store.",
+)
+format_option = click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+)
+
+
+class _Commands(click.Group):
+    """Errors that we raise on purpose become one line on stderr: exit status 2 for what was asked wrongly, else 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RegstatsError as error:
+            click.echo(f"regstats: {error}", err=True)
+            ctx.exit(2 if isinstance(error, ConfigError | ParameterError) else 1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="regstats")
+def main() -> None:
+    """Turns a container registry's webhook notifications into answers."""
+
+
+@main.command()
+@click.option("--data", metavar="DIR", help="The store.  [default: $REGSTATS_DATA, else ./data]")
+@click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="[default: 8080]")
+@click.option("--token", help="What senders must show; needed unless --host is a loopback address.")
+@click.option("--workers", type=int, help="Processes that take deliveries.  [default: 1]")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="[default: ./regstats.toml if it is there]")
+def serve(file: Path | None, **options: Any) -> None:
+    """Takes a registry's notifications at POST /events and keeps every one.
+
+    \b
+    Example: regstats serve --host 0.0.0.0 --token "$(openssl rand -hex 24)"
+    """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
+    from regstats import app  # noqa: PLC0415 - the server only where it is needed
+
+    app.serve(config.load(file, **options))
+
+
+@main.command("import")
+@data_option
+@click.option("--source", default=config.DEFAULT_SOURCE, show_default=True, help="The sender to book them on.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+def import_(data: str, source: str, files: tuple[Path, ...]) -> None:
+    """Takes in recorded payloads: one JSON payload per line, or one in all; .gz or not.
+
+    Events that are in the store already are not counted again.
+
+    \b
+    Example: regstats import notifications.jsonl.gz
+    """  # noqa: D301
+    from regstats.importer import import_file  # noqa: PLC0415
+    from regstats.store import Store, utc_now  # noqa: PLC0415
+
+    store = Store(data, create=True)
+    for file in files:
+        done = import_file(file, store, source, utc_now())
+        click.echo(
+            f"{file}: {done.deliveries:,} deliveries, {done.events:,} new events, {done.duplicates:,} known already, "
+            f"{done.quarantined:,} not understood"
+        )
+
+
+@main.command()
+@data_option
+@format_option
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
+def quarantine(data: str, form: str, limit: int | None) -> None:
+    """Which deliveries were not understood, and why? The newest first; their payloads are kept."""
+    import regstats  # noqa: PLC0415
+    from regstats.formats import FORMATS  # noqa: PLC0415
+
+    frame = regstats.open(data).quarantine(limit=limit)
+    shown = frame.drop(columns="body") if form == "table" else frame
+    click.echo(FORMATS[form](shown), nl=False)
+
+
+@main.command()
+@data_option
+@click.option("--since", help=HELP["since"])
+@click.option("--until", help=HELP["until"])
+@click.option("--out", default="report.html", show_default=True, type=click.Path(path_type=Path))
+def report(data: str, since: str | None, until: str | None, out: Path) -> None:
+    """Writes the numbers as one HTML file that needs nothing else.
+
+    \b
+    Example: regstats report --since 30d --out report.html
+    """  # noqa: D301
+    import regstats  # noqa: PLC0415
+    from regstats.report import write  # noqa: PLC0415
+
+    write(regstats.open(data), out, since=since, until=until)
+    click.echo(f"Wrote {out.resolve()}")
+
+
+@main.command()
+@click.option("--data", metavar="DIR", help="Where to put the demo's store.  [default: ./data/demo-…, a new one]")
+@click.option("--once", is_flag=True, help="Stop when all is shown, instead of serving on.")
+def demo(data: str | None, once: bool) -> None:
+    """Shows the whole job, with nothing else needed: a day of a small team's registry, sent to a collector."""
+    from regstats.demo import run  # noqa: PLC0415
+
+    run(Path(data) if data else None, keep_serving=not once)
+
+
+def _metric_command(metric: str, question: str) -> None:
+    def command(data: str, form: str, **parameters: Any) -> None:
+        import regstats  # noqa: PLC0415
+        from regstats.formats import FORMATS  # noqa: PLC0415
+
+        asked = {name: _given(value) for name, value in parameters.items()}
+        click.echo(FORMATS[form](getattr(regstats.open(data), metric)(**asked)), nl=False)
+
+    command.__doc__ = f"{question}\n\n\b\nExample: regstats {metric} --repository 'team/*' --since 30d --format json"
+    for name in reversed(HELP):
+        command = _parameter_option(name)(command)
+    main.command(metric)(data_option(format_option(command)))
+
+
+def _parameter_option(name: str) -> Callable[[Command], Command]:
+    if name == "limit":
+        return click.option("--limit", type=click.IntRange(min=1), help=HELP[name])
+    if name == "interval":
+        return click.option("--interval", type=click.Choice(INTERVALS), help=HELP[name])
+    return click.option(f"--{name}", multiple=name in _REPEATABLE, help=HELP[name])
+
+
+def _given(value: Any) -> Any:
+    """What was given to an option: several texts, comma-separated or not, as a list; nothing as None."""
+    if isinstance(value, tuple):
+        return [text for some in value for text in some.split(",")] or None
+    return value
+
+
+for _metric, _question in METRICS.items():
+    _metric_command(_metric, _question)

@@ -1,0 +1,119 @@
+"""Settings: `regstats.toml`, overridden by `REGSTATS_*` variables, overridden by options."""
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from regstats.errors import ConfigError
+
+DEFAULT_SOURCE = "default"
+DEFAULT_FILE = Path("regstats.toml")
+
+Token = Annotated[str, Meta(min_length=1)]
+
+
+class Source(Struct, frozen=True, forbid_unknown_fields=True):
+    """One configured sender, `[sources.NAME]`: it posts to `/events/NAME`."""
+
+    token: Token | None = None
+    """Its own token; without one, the collector's."""
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set. A field is a key in `regstats.toml` and, in capitals, a `REGSTATS_*` variable."""
+
+    data: str = "data"
+    """The directory of the store."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8080
+    token: Token | None = None
+    """What a sender must show. Needed on any address but loopback."""
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    seal_interval: Annotated[float, Meta(ge=0.05, le=3600)] = 5.0
+    """Seconds between two seals of the journal. Readers see the journal too: this is not a delay of the numbers."""
+    max_body: Annotated[int, Meta(ge=1024)] = 4 * 1024 * 1024
+    """Bytes of one delivery that are accepted; a larger one is answered 413."""
+    sources: dict[str, Source] = {}
+
+    def token_of(self, source: str) -> str | None:
+        """The token that this source must show; None where it is open."""
+        named = self.sources.get(source)
+        return named.token if named is not None and named.token else self.token
+
+
+def load(file: Path | None = None, environ: Mapping[str, str] = os.environ, **options: Any) -> Settings:
+    """The settings in force. Options that are None were not given.
+
+    Raises ConfigError: a file that is not there or not TOML, an unknown key (naming the nearest right one), a value of
+    the wrong type.
+    """
+    values = _read(file) | _from_environment(environ) | {k: v for k, v in options.items() if v is not None}
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"A setting is wrong: {error}") from None
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuses an address that others can reach without a token for every source: anybody could write the numbers."""
+    names = [DEFAULT_SOURCE, *settings.sources]
+    if is_loopback(settings.host) or all(settings.token_of(name) for name in names):
+        return
+    raise ConfigError(
+        f"{settings.host} can be reached from other machines, so a token is needed. "
+        "Set --token or REGSTATS_TOKEN (make one with: openssl rand -hex 24), or listen on 127.0.0.1."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    path = file or DEFAULT_FILE
+    if file is None and not path.exists():
+        return {}
+    try:
+        values: dict[str, Any] = msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
+    except OSError as error:
+        raise ConfigError(f"Cannot read the settings file {path}: {error.strerror}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    _refuse_unknown(str(path), values, Settings.__struct_fields__)
+    sources = values.get("sources", {})
+    for name, source in sources.items() if isinstance(sources, dict) else ():
+        if isinstance(source, dict):
+            _refuse_unknown(f"{path} [sources.{name}]", source, Source.__struct_fields__)
+    return values
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    names = [name for name in Settings.__struct_fields__ if name != "sources"]
+    given = {key.removeprefix("REGSTATS_").lower(): value for key, value in environ.items() if _is_ours(key)}
+    _refuse_unknown("The environment (REGSTATS_*)", given, names)
+    return given
+
+
+def _is_ours(key: str) -> bool:
+    return key.startswith("REGSTATS_")
+
+
+def _refuse_unknown(where: str, given: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
+            raise ConfigError(f"{where}: unknown key `{key}`.{hint} Known: {', '.join(known)}.")

@@ -1,0 +1,33 @@
+"""Every exception that regstats raises on purpose: one tree, so that `except RegstatsError` catches them all."""
+
+
+class RegstatsError(Exception):
+    """The root. Its message says what is wrong, with which thing, and what to do about it."""
+
+
+class ConfigError(RegstatsError):
+    """A setting is unknown, of the wrong type, or unsafe."""
+
+
+class ParameterError(RegstatsError, ValueError):
+    """A metric was asked with a parameter it does not have, or with a value that is not one."""
+
+
+class PayloadError(RegstatsError):
+    """A payload, or one event in it, cannot be understood. The reason is what the quarantine shows."""
+
+
+class InputError(RegstatsError):
+    """A file given to `regstats import` cannot be read."""
+
+
+class StoreError(RegstatsError):
+    """The store on disk is not what it should be."""
+
+
+class StoreNotFoundError(StoreError):
+    """There is no store where one was asked for."""
+
+
+class JournalError(StoreError):
+    """A delivery could not be made durable, so it must not be acknowledged."""

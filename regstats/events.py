@@ -1,0 +1,71 @@
+"""What regstats keeps: a delivery as received, and the events that were in it. The one definition of both."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """One HTTP POST as received. Everything else can be derived from it again."""
+
+    received_at: datetime
+    """When the collector took it, UTC."""
+    delivery_id: str
+    """Given by the collector; unique."""
+    source: str
+    """The configured sender, by name."""
+    dialect: str | None = None
+    """Whose payload format it is; None until understood."""
+    remote_address: str | None = None
+    """The address that sent it: the registry's, not a client's."""
+    headers: dict[str, str]
+    """The headers that say something about the payload; never credentials."""
+    body: bytes
+    """Exactly what was sent."""
+    error: str | None = None
+    """Why it is in quarantine; None if all of it was understood."""
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One thing that happened at a registry. Attribute order is column order; empty text is None throughout."""
+
+    event_id: str
+    """The registry's own; with `source` it is the event's identity."""
+    source: str
+    dialect: str
+    timestamp: datetime
+    """When it happened, UTC microseconds; `received_at` where the registry's own time cannot be believed."""
+    timestamp_trusted: bool
+    """Whether `timestamp` is the registry's."""
+    received_at: datetime
+    action: str
+    """pull, push, mount, delete; another word is kept as it came."""
+    kind: str
+    """What it happened to: manifest, index, blob, tag, repository or unknown (a delete by digest says no more)."""
+    repository: str
+    tag: str | None
+    digest: str | None
+    media_type: str | None
+    size: int | None
+    """Bytes of the object itself, never bytes sent; None on a delete."""
+    from_repository: str | None
+    """Where a mounted blob came from."""
+    reference_digests: list[str] | None
+    """What a manifest refers to, where the registry is configured to say so."""
+    actor: str | None
+    """Who; None is anonymous. A registry without authentication passes on whatever name the client gave."""
+    client_address: str | None
+    """The client's IP address, without port. Behind a careless proxy any client can choose it."""
+    user_agent: str | None
+    client: str | None
+    """The program that `user_agent` names: docker, containerd, podman, …"""
+    client_version: str | None
+    method: str | None
+    """The HTTP method: the only thing that tells a HEAD from a GET."""
+    request_id: str | None
+    """One per HTTP request: groups the events of one delete."""
+    registry: str | None
+    """The registry's name as the client called it."""
+    instance_id: str | None
+    """New each time the registry starts."""
+    delivery_id: str

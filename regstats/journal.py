@@ -1,0 +1,196 @@
+"""The journal: where a delivery becomes durable. An append-only log of newline-terminated JSON, one line per delivery.
+
+A segment is one file, written by one process, which holds its lock (flock) for as long as it writes. So a segment
+whose lock is free is finished, whether its writer closed it or died, and nothing has to be guessed.
+"""
+
+import fcntl
+import os
+import secrets
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from regstats.errors import JournalError
+from regstats.events import Delivery
+
+_SUFFIX = ".ndjson"
+_SEGMENT_BYTES = 32 * 1024 * 1024  # what sealing holds in memory at once
+
+
+class Journal:
+    """Where one process writes. Thread-safe. Raises JournalError where a delivery could not be made durable."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        self._size = 0
+
+    def append(self, deliveries: Iterable[Delivery]) -> None:
+        """Returns when all of them are on disk. On an error none of them is, and all must be sent again."""
+        data = b"".join(_encode(delivery) for delivery in deliveries)
+        with self._lock:
+            try:
+                self._write(data)
+            except OSError as error:
+                self._give_up_segment()
+                reason = error.strerror or str(error)
+                raise JournalError(f"Cannot write to the journal in {self._directory}: {reason}.") from error
+            if self._size >= _SEGMENT_BYTES:
+                self._close()
+
+    def rotate(self) -> None:
+        """Ends the current segment, if any, so that it can be sealed."""
+        with self._lock:
+            self._close()
+
+    def _write(self, data: bytes) -> None:
+        if self._file is None:
+            self._file = _create_segment(self._directory)
+        written = 0
+        while written < len(data):
+            written += os.write(self._file, data[written:])
+        os.fdatasync(self._file)
+        self._size += len(data)
+
+    def _give_up_segment(self) -> None:
+        """After a failed write the end of the segment is unknown, after a failed fsync all its pages are."""
+        if self._file is None:
+            return
+        try:
+            os.ftruncate(self._file, self._size)
+        except OSError:
+            pass  # a torn tail: sealing keeps it aside
+        self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)  # releases the lock
+        self._file, self._size = None, 0
+
+
+def segments(directory: Path) -> list[Path]:
+    """Every segment, oldest first, being written or not."""
+    return sorted(directory.glob(f"*{_SUFFIX}"))
+
+
+@contextmanager
+def claim(segment: Path) -> Iterator[bool]:
+    """Whether the segment is finished and now ours; it is until the end of the block."""
+    try:
+        file = os.open(segment, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        yield _try_lock(file)
+    finally:
+        os.close(file)
+
+
+def read(segment: Path, *, finished: bool) -> list[Delivery]:
+    """The deliveries of a segment. What comes after the last newline was never acknowledged.
+
+    While the segment is being written that is a line not yet complete, and skipped. In a finished one it is torn: it
+    comes back as a delivery with an `error`, and so does any line that is not what was written.
+    """
+    data = segment.read_bytes()
+    *lines, tail = data.split(b"\n")
+    if finished and tail:
+        lines.append(tail)
+    written_at = datetime.fromtimestamp(segment.stat().st_mtime, UTC)
+    return [_decode(line, f"{segment.stem}-{number}", written_at) for number, line in enumerate(lines)]
+
+
+class _Line(Struct, kw_only=True, omit_defaults=True):
+    """A delivery in the journal. The body is text where it is valid UTF-8, so that people can read the file."""
+
+    received_at: datetime
+    delivery_id: str
+    source: str
+    dialect: str | None = None
+    remote_address: str | None = None
+    headers: dict[str, str] = {}
+    body: str | None = None
+    body_base64: bytes | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Line)
+
+
+def _encode(delivery: Delivery) -> bytes:
+    text = binary = None
+    try:
+        text = delivery.body.decode()
+    except UnicodeDecodeError:
+        binary = delivery.body
+    line = _Line(
+        received_at=delivery.received_at,
+        delivery_id=delivery.delivery_id,
+        source=delivery.source,
+        dialect=delivery.dialect,
+        remote_address=delivery.remote_address,
+        headers=delivery.headers,
+        body=text,
+        body_base64=binary,
+    )
+    return _encoder.encode(line) + b"\n"
+
+
+def _decode(data: bytes, name: str, written_at: datetime) -> Delivery:
+    try:
+        line = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = f"Torn journal line, never acknowledged: {error}."
+        return Delivery(
+            received_at=written_at, delivery_id=name, source="journal", headers={}, body=data, error=reason
+        )
+    return Delivery(
+        received_at=line.received_at,
+        delivery_id=line.delivery_id,
+        source=line.source,
+        dialect=line.dialect,
+        remote_address=line.remote_address,
+        headers=line.headers,
+        body=line.body_base64 or (line.body or "").encode(),
+    )
+
+
+def _create_segment(directory: Path) -> int:
+    """A new segment, locked before it can be seen under its name, and its name durable."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}{_SUFFIX}"
+    unseen = path.with_suffix(".new")
+    file = os.open(unseen, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        unseen.rename(path)
+        sync_directory(directory)
+    except OSError:
+        os.close(file)
+        raise
+    return file
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes names in a directory durable."""
+    file = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
