@@ -25,7 +25,7 @@ def open(data: str | os.PathLike[str] | None = None, *, now: datetime | None = N
 
     Raises StoreNotFoundError where there is no such directory.
     """
-    from regstats.stats import Stats  # noqa: PLC0415 - pandas and DuckDB only when they are needed
+    from regstats.stats import Stats
 
     return Stats(data, now=now)
 

@@ -80,7 +80,7 @@ def seal(store: Store) -> None:
     """Seals what is finished. An error is logged and the journal stays as it is, for the next time."""
     try:
         sealed = store.seal()
-    except Exception:  # the next try may succeed, and the collector must go on
+    except Exception:  # noqa: BLE001 - the next try may succeed, and the collector must go on
         _log.exception("Could not seal the journal; nothing is lost, and it is tried again.")
         return
     if sealed.quarantined:
@@ -128,7 +128,9 @@ def _check_free(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        raise ConfigError(f"Cannot listen on {host}:{port}: {error.strerror or error}. Choose another --port.") from None
+        raise ConfigError(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}. Choose another --port."
+        ) from None
 
 
 def _configure_logging() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from regstats import __version__, config
+from regstats import config
 from regstats.errors import ConfigError, ParameterError, RegstatsError
 from regstats.parameters import HELP, INTERVALS
 
@@ -46,7 +46,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="regstats")
+@click.version_option(package_name="regstats")
 def main() -> None:
     """Turns a container registry's webhook notifications into answers."""
 
@@ -63,8 +63,8 @@ def serve(file: Path | None, **options: Any) -> None:
 
     \b
     Example: regstats serve --host 0.0.0.0 --token "$(openssl rand -hex 24)"
-    """  # noqa: D301 - \b is click's mark for text that must not be re-wrapped
-    from regstats import app  # noqa: PLC0415 - the server only where it is needed
+    """
+    from regstats import app
 
     app.serve(config.load(file, **options))
 
@@ -80,9 +80,9 @@ def import_(data: str, source: str, files: tuple[Path, ...]) -> None:
 
     \b
     Example: regstats import notifications.jsonl.gz
-    """  # noqa: D301
-    from regstats.importer import import_file  # noqa: PLC0415
-    from regstats.store import Store, utc_now  # noqa: PLC0415
+    """
+    from regstats.importer import import_file
+    from regstats.store import Store, utc_now
 
     store = Store(data, create=True)
     for file in files:
@@ -99,10 +99,10 @@ def import_(data: str, source: str, files: tuple[Path, ...]) -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
 def quarantine(data: str, form: str, limit: int | None) -> None:
     """Which deliveries were not understood, and why? The newest first; their payloads are kept."""
-    import regstats  # noqa: PLC0415
-    from regstats.formats import FORMATS  # noqa: PLC0415
+    from regstats.formats import FORMATS
+    from regstats.stats import Stats
 
-    frame = regstats.open(data).quarantine(limit=limit)
+    frame = Stats(data).quarantine(limit=limit)
     shown = frame.drop(columns="body") if form == "table" else frame
     click.echo(FORMATS[form](shown), nl=False)
 
@@ -117,11 +117,11 @@ def report(data: str, since: str | None, until: str | None, out: Path) -> None:
 
     \b
     Example: regstats report --since 30d --out report.html
-    """  # noqa: D301
-    import regstats  # noqa: PLC0415
-    from regstats.report import write  # noqa: PLC0415
+    """
+    from regstats.report import write
+    from regstats.stats import Stats
 
-    write(regstats.open(data), out, since=since, until=until)
+    write(Stats(data), out, since=since, until=until)
     click.echo(f"Wrote {out.resolve()}")
 
 
@@ -130,18 +130,18 @@ def report(data: str, since: str | None, until: str | None, out: Path) -> None:
 @click.option("--once", is_flag=True, help="Stop when all is shown, instead of serving on.")
 def demo(data: str | None, once: bool) -> None:
     """Shows the whole job, with nothing else needed: a day of a small team's registry, sent to a collector."""
-    from regstats.demo import run  # noqa: PLC0415
+    from regstats.demo import run
 
     run(Path(data) if data else None, keep_serving=not once)
 
 
 def _metric_command(metric: str, question: str) -> None:
     def command(data: str, form: str, **parameters: Any) -> None:
-        import regstats  # noqa: PLC0415
-        from regstats.formats import FORMATS  # noqa: PLC0415
+        from regstats.formats import FORMATS
+        from regstats.stats import Stats
 
         asked = {name: _given(value) for name, value in parameters.items()}
-        click.echo(FORMATS[form](getattr(regstats.open(data), metric)(**asked)), nl=False)
+        click.echo(FORMATS[form](getattr(Stats(data), metric)(**asked)), nl=False)
 
     command.__doc__ = f"{question}\n\n\b\nExample: regstats {metric} --repository 'team/*' --since 30d --format json"
     for name in reversed(HELP):

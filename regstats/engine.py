@@ -1,5 +1,6 @@
 """DuckDB over a store: the views `events`, `deliveries`, `pulls` and `pushes`, always of the store as it is now."""
 
+import re
 import threading
 from importlib import resources
 from typing import Any
@@ -48,18 +49,31 @@ class Engine:
         """The view of a table: its sealed parts, and those unsealed rows that are not in them."""
         self._connection.register("incoming", unsealed)
         incoming = f"select *, cast({moment} as date) as date from incoming"
-        paths = [self._store.path_of(part) for part in snapshot.parts if part.table == table]
-        sealed = f"select * from read_parquet({paths!r}, hive_partitioning = true, union_by_name = true)"
-        if paths and unsealed.num_rows:
+        sealed = self._sealed(table, snapshot, unsealed.schema.names)
+        if sealed and unsealed.num_rows:
             # A repeated event has the date of its twin, or, where its time is that of receipt, comes within a day.
             near = f"date >= (select min(date) - 1 from ({incoming})) and date <= (select max(date) from ({incoming}))"
             incoming += f" anti join (select {identity} from ({sealed}) where {near}) using ({identity})"
         self._connection.execute(f"create or replace table unsealed_{table} as {incoming}")
         self._connection.unregister("incoming")
-        both = f"{sealed} union all by name from unsealed_{table}" if paths else f"from unsealed_{table}"
-        self._connection.execute(
-            f"create or replace view {table} as select *, epoch_us({moment}) as us from ({both})"
+        both = f"{sealed} union all by name from unsealed_{table}" if sealed else f"from unsealed_{table}"
+        self._connection.execute(f"create or replace view {table} as select *, epoch_us({moment}) as us from ({both})")
+
+    def _sealed(self, table: TableName, snapshot: Snapshot, columns: list[str]) -> str | None:
+        """The live parts of a table as a query; None where there are none."""
+        files = ", ".join(_literal(self._store.path_of(part)) for part in snapshot.parts if part.table == table)
+        if not files:
+            return None
+        # Columns by name: hive partitioning would make one of every `key=value` directory above the store, too.
+        return (
+            f"select {', '.join(columns)}, date "
+            f"from read_parquet([{files}], hive_partitioning = true, hive_types = {{date: date}})"
         )
+
+
+def _literal(path: str) -> str:
+    """A path as SQL text that means this file: DuckDB reads file names as globs."""
+    return "'" + re.sub(r"[*?\[]", r"[\g<0>]", path).replace("'", "''") + "'"
 
 
 def sql_text(name: str) -> str:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 Row = dict[str, Any]
+MISSING = "\N{EN DASH}"
 
 
 def rows(frame: pd.DataFrame) -> list[Row]:
@@ -43,8 +44,7 @@ def as_table(frame: pd.DataFrame) -> str:
     """For people: aligned, no colours or other codes. As wide as it must be."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in frame.columns:
-        numeric = pd.api.types.is_numeric_dtype(frame[name]) or pd.api.types.is_timedelta64_dtype(frame[name])
-        table.add_column(str(name), justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(str(name), justify="right" if is_numeric(frame[name]) else "left", no_wrap=True)
     columns = [[Text(visible(cell)) for cell in cells(frame[name])] for name in frame.columns]
     for row in zip(*columns, strict=True):
         table.add_row(*row)
@@ -67,7 +67,12 @@ def cells(column: pd.Series[Any]) -> list[str]:
         say = "{:.2f}".format
     elif pd.api.types.is_integer_dtype(column):
         say = "{:,}".format
-    return ["–" if pd.isna(value) else say(value) for value in column]
+    return [MISSING if pd.isna(value) else say(value) for value in column]
+
+
+def is_numeric(column: pd.Series[Any]) -> bool:
+    """Whether a column is aligned to the right."""
+    return pd.api.types.is_numeric_dtype(column) or pd.api.types.is_timedelta64_dtype(column)
 
 
 def duration(value: pd.Timedelta) -> str:

@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,10 +63,8 @@ class Journal:
         """After a failed write the end of the segment is unknown, after a failed fsync all its pages are."""
         if self._file is None:
             return
-        try:
+        with suppress(OSError):  # a tail that stays torn is kept aside by sealing
             os.ftruncate(self._file, self._size)
-        except OSError:
-            pass  # a torn tail: sealing keeps it aside
         self._close()
 
     def _close(self) -> None:
@@ -149,9 +147,7 @@ def _decode(data: bytes, name: str, written_at: datetime) -> Delivery:
         line = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = f"Torn journal line, never acknowledged: {error}."
-        return Delivery(
-            received_at=written_at, delivery_id=name, source="journal", headers={}, body=data, error=reason
-        )
+        return Delivery(received_at=written_at, delivery_id=name, source="journal", headers={}, body=data, error=reason)
     return Delivery(
         received_at=line.received_at,
         delivery_id=line.delivery_id,

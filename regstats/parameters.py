@@ -60,7 +60,7 @@ HELP: dict[str, str] = {
 
 
 class Query(NamedTuple):
-    """Parameters, understood. `where` and `period` are SQL over `pulls`, `pushes` or `events`; `values` their values."""
+    """Parameters, understood: `where` and `period` are SQL over `pulls`, `pushes` or `events`, with their `values`."""
 
     where: str
     values: dict[str, Any]

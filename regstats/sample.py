@@ -93,9 +93,7 @@ class _Registry:
         digest = hashlib.sha256(self.random.randbytes(16)).hexdigest()
         return _Object(f"sha256:{digest}", self.random.randint(least, most), media_type)
 
-    def request(
-        self, client: _Client, method: str, repository: str, thing: _Object, *, tag: str | None = None
-    ) -> None:
+    def request(self, client: _Client, method: str, repository: str, thing: _Object, *, tag: str | None = None) -> None:
         """One request for a manifest or blob that succeeded."""
         action = {"GET": "pull", "HEAD": "pull", "PUT": "push", "POST": "mount"}[method]
         what = "blobs" if thing.media_type == _BLOB else "manifests"
@@ -241,7 +239,10 @@ def _build(registry: _Registry, at: datetime, repository: str, release: str | No
     yield built, push
     tag = "stable" if release else "main"
     for number, node in enumerate(_NODES if release else _NODES[:2]):
-        yield built + timedelta(seconds=40 + 7 * number), lambda node=node: _docker_pull(registry, node, repository, tag)
+        yield (
+            built + timedelta(seconds=40 + 7 * number),
+            lambda node=node: _docker_pull(registry, node, repository, tag),
+        )
     yield built + timedelta(minutes=3), lambda: _podman_pull(registry, _STAGING, repository, "main")
 
 
@@ -265,8 +266,9 @@ def _office_hours(registry: _Registry) -> Iterator[Step]:
     yield DAY + timedelta(hours=9, minutes=12), lambda: _inspect(registry, _DAVE, "team/legacy-portal", "1.0")
     yield DAY + timedelta(hours=10, minutes=40), lambda: _push_base(registry)
     yield DAY + timedelta(hours=11, minutes=5), lambda: _push_backup(registry)
-    yield DAY + timedelta(hours=16, minutes=20), lambda: registry.delete(
-        _ADMIN, "infra/backup", registry.tags["infra/backup", "1.3.0"]
+    yield (
+        DAY + timedelta(hours=16, minutes=20),
+        lambda: registry.delete(_ADMIN, "infra/backup", registry.tags["infra/backup", "1.3.0"]),
     )
 
 

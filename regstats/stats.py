@@ -137,7 +137,8 @@ def _fill(text: str, query: Query) -> str:
 def _frame(table: pa.Table, query: Query) -> pd.DataFrame:
     """An Arrow table with the types that a metric's frame has."""
     fields = [field.with_type(_type_of(field, query)) for field in table.schema]
-    return table.cast(pa.schema(fields)).to_pandas(date_as_object=False)
+    frame: pd.DataFrame = table.cast(pa.schema(fields)).to_pandas(date_as_object=False)
+    return frame
 
 
 def _type_of(field: pa.Field, query: Query) -> pa.DataType:

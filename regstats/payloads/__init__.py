@@ -21,7 +21,7 @@ _SECRET = ("signature", "token", "auth", "secret")
 
 
 class Parsed(NamedTuple):
-    """What a delivery says. `error` is None if all of it was understood; events that were understood stand beside it."""
+    """What a delivery says. `error` is None if all of it was understood; the events that were stand beside it."""
 
     dialect: str | None
     events: list[Event]

@@ -1,0 +1,85 @@
+import pytest
+
+from regstats.config import Settings, check_exposure, is_loopback, load
+from regstats.errors import ConfigError
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text):
+        path = tmp_path / "regstats.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_defaults_without_a_file(tmp_path, monkeypatch):
+    """Nothing needs to be configured."""
+    monkeypatch.chdir(tmp_path)
+    assert Settings() == load(environ={})
+
+
+def test_options_override_the_environment_and_that_the_file(toml):
+    """The nearest to the person who typed it wins."""
+    file = toml('port = 1111\nhost = "127.0.0.2"\ndata = "from-file"')
+    settings = load(file, {"REGSTATS_PORT": "2222", "REGSTATS_DATA": "from-env"}, data="from-option", host=None)
+    assert (2222, "127.0.0.2", "from-option") == (settings.port, settings.host, settings.data)
+
+
+def test_a_source_has_its_own_token_or_the_common_one(toml):
+    """`[sources.NAME]` may say nothing more than that it exists."""
+    settings = load(toml('token = "common"\n[sources.lab]\ntoken = "own"\n[sources.shop]'), {})
+    assert ["common", "own", "common"] == [settings.token_of(name) for name in ("default", "lab", "shop")]
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "message"),
+    [
+        ("prot = 1", {}, "unknown key `prot`. Did you mean `port`?"),
+        ("[sources.lab]\ntokn = 1", {}, "[sources.lab]: unknown key `tokn`. Did you mean `token`?"),
+        ("", {"REGSTATS_TOKN": "x"}, "unknown key `tokn`. Did you mean `token`?"),
+        ('port = "many"', {}, "port"),
+        ("port = 99999", {}, "port"),
+        ('token = ""', {}, "token"),
+        ("sources = 1", {}, "sources"),
+        ("port = ", {}, "not valid TOML"),
+    ],
+)
+def test_wrong_settings_are_named(toml, text, environ, message):
+    """What is wrong, where, and what would be right."""
+    with pytest.raises(ConfigError) as error:
+        load(toml(text), environ)
+    assert message in str(error.value)
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path):
+    """Only the default one may be missing."""
+    with pytest.raises(ConfigError, match=r"Cannot read the settings file .*nosuch\.toml: No such file"):
+        load(tmp_path / "nosuch.toml", {})
+
+
+@pytest.mark.parametrize(("host", "expected"), [("127.0.0.1", True), ("127.8.9.1", True), ("::1", True),
+                                                ("localhost", True), ("0.0.0.0", False), ("::", False),
+                                                ("192.0.2.1", False), ("registry.example", False)])  # fmt: skip
+def test_loopback(host, expected):
+    """What only this machine can reach."""
+    assert expected is is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(host="0.0.0.0", token="t"),
+    ],
+)
+def test_safe_addresses(settings):
+    """Loopback may be open; any other address with a token is fine."""
+    check_exposure(settings)
+
+
+def test_an_open_collector_that_others_can_reach_is_refused():
+    """Anybody could write the numbers."""
+    with pytest.raises(ConfigError, match="a token is needed"):
+        check_exposure(Settings(host="0.0.0.0"))

@@ -1,0 +1,168 @@
+"""Promise 1: acknowledged means on disk, whatever happens next."""
+
+import errno
+import os
+import threading
+
+import pytest
+from conftest import make_delivery
+
+from regstats import journal
+from regstats.errors import JournalError
+from regstats.journal import Journal, claim, read, segments
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "journal"
+
+
+def everything(folder):
+    return [delivery for segment in segments(folder) for delivery in read(segment, finished=True)]
+
+
+@pytest.mark.parametrize("body", [b"{}", b"", b"\xff\x00\n", 'ü"\\\n\u2028'.encode(), bytes(100_000)])
+def test_a_delivery_is_read_as_it_was_written(folder, body):
+    """Every byte of the body, whether it is text or not."""
+    delivery = make_delivery(body)
+    Journal(folder).append([delivery])
+    assert [delivery] == everything(folder)
+
+
+def test_a_delivery_is_on_disk_before_append_returns(folder, monkeypatch):
+    """The answer 204 follows the fsync of the data and of the segment's name."""
+    done = []
+    write, rename, sync = os.write, os.rename, os.fsync
+    monkeypatch.setattr(os, "write", lambda file, data: (done.append("write"), write(file, data))[1])
+    monkeypatch.setattr(os, "fdatasync", lambda file: done.append("fdatasync"))
+    monkeypatch.setattr(os, "rename", lambda *names: (done.append("rename"), rename(*names))[1])
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("fsync"), sync(file))[1])
+    Journal(folder).append([make_delivery(b"{}")])
+    assert ["rename", "fsync", "write", "fdatasync"] == done
+
+
+def test_a_segment_being_written_cannot_be_claimed(folder):
+    """Only its writer knows whether more will come."""
+    writer = Journal(folder)
+    writer.append([make_delivery(b"1")])
+    (segment,) = segments(folder)
+    with claim(segment) as ours:
+        assert not ours
+    writer.rotate()
+    with claim(segment) as ours:
+        assert ours
+
+
+def test_a_segment_that_is_claimed_cannot_be_claimed_again(folder):
+    """Two that seal at the same time do not get the same segment."""
+    writer = Journal(folder)
+    writer.append([make_delivery(b"1")])
+    writer.rotate()
+    (segment,) = segments(folder)
+    with claim(segment) as first, claim(segment) as second:
+        assert (True, False) == (first, second)
+
+
+def test_a_segment_that_is_gone_is_nobodys(folder):
+    """Another has sealed it meanwhile."""
+    with claim(folder / "gone.ndjson") as ours:
+        assert not ours
+
+
+def test_a_segment_that_is_full_is_ended(folder, monkeypatch):
+    """So that what sealing holds in memory has a limit."""
+    monkeypatch.setattr(journal, "_SEGMENT_BYTES", 1000)
+    writer = Journal(folder)
+    for _ in range(4):
+        writer.append([make_delivery(bytes(b"x" * 600))])
+    assert [2, 2] == [len(read(segment, finished=True)) for segment in segments(folder)]
+
+
+def test_many_threads_append_to_one_segment(folder):
+    """Every delivery is there, whole, once."""
+    writer = Journal(folder)
+
+    def send(sender):
+        for number in range(25):
+            writer.append([make_delivery(f"{sender}-{number}".encode())])
+
+    threads = [threading.Thread(target=send, args=(sender,)) for sender in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {f"{s}-{n}".encode() for s in range(8) for n in range(25)} == {d.body for d in everything(folder)}
+    assert 200 == len(everything(folder))
+
+
+def test_a_torn_last_line_is_kept_aside_at_every_byte(folder):
+    """A crash in the middle of a write: what was acknowledged before it is whole, the torn rest has a reason."""
+    writer = Journal(folder)
+    first, second = make_delivery(b'{"first": "\xc3\xbc"}'), make_delivery(b'{"second": 2}')
+    writer.append([first])
+    writer.append([second])
+    writer.rotate()
+    (segment,) = segments(folder)
+    whole = segment.read_bytes()
+    end_of_first = whole.index(b"\n") + 1
+    for length in range(end_of_first, len(whole)):
+        segment.write_bytes(whole[:length])
+        assert [first] == read(segment, finished=False)
+        kept, *torn = read(segment, finished=True)
+        assert first == kept
+        if length == end_of_first:
+            assert [] == torn
+        elif length < len(whole) - 1:
+            assert [whole[end_of_first:length]] == [delivery.body for delivery in torn]
+            assert "Torn journal line" in torn[0].error
+        else:  # only the newline is missing, so all of it is there
+            assert [second] == torn
+
+
+def test_zeros_in_the_middle_are_kept_aside(folder):
+    """After a power loss a file may have lost a block that was never synced."""
+    writer = Journal(folder)
+    deliveries = [make_delivery(b"1"), make_delivery(b"2"), make_delivery(b"3")]
+    writer.append(deliveries)
+    writer.rotate()
+    (segment,) = segments(folder)
+    lines = segment.read_bytes().split(b"\n")
+    segment.write_bytes(b"\n".join([lines[0], bytes(len(lines[1])), lines[2], b""]))
+    first, torn, third = read(segment, finished=True)
+    assert [deliveries[0], deliveries[2]] == [first, third]
+    assert "Torn journal line" in torn.error
+
+
+def fail(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("call", ["write", "fdatasync", "open"])
+def test_a_delivery_that_cannot_be_stored_is_not_acknowledged_and_not_kept(folder, call):
+    """Disk full: an error for the sender, nothing half-written, and it goes on by itself when there is room."""
+    writer = Journal(folder)
+    before, refused, after = make_delivery(b"before"), make_delivery(b"refused"), make_delivery(b"after")
+    writer.append([before])
+    if call == "open":
+        writer.rotate()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(JournalError, match=r"Cannot write to the journal in .*: No space left on device"):
+            writer.append([refused])
+    writer.append([after])
+    assert [before, after] == everything(folder)
+
+
+def test_half_a_write_is_taken_back(folder, monkeypatch):
+    """The disk takes some bytes and then is full: the next delivery does not continue a torn line."""
+    writer = Journal(folder)
+    before, after = make_delivery(b"before"), make_delivery(b"after")
+    writer.append([before])
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda file, data: write(file, data[:10]) if len(data) > 200 else fail())
+        with pytest.raises(JournalError):
+            writer.append([make_delivery(b"x" * 95)])
+    writer.append([after])
+    assert [before, after] == everything(folder)

@@ -1,0 +1,56 @@
+"""The architecture: data flows one way, so modules import only what stands above them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import regstats
+
+ROOT = Path(regstats.__file__).parent
+ORDER = """
+    errors config events useragents
+    payloads.distribution payloads
+    journal store importer sample
+    engine parameters stats
+    formats charts report
+    collector app demo
+    cli __main__ __init__
+""".split()
+
+
+def modules():
+    names = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        names[".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+def imported(path):
+    """The modules of this package that a module imports, wherever in its text."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            if name.startswith("regstats."):
+                yield name.removeprefix("regstats.")
+            elif name == "regstats" and isinstance(node, ast.Import):
+                yield "__init__"
+
+
+def test_every_module_has_its_place():
+    """A new module is put into the order, so that it is clear what it may use."""
+    assert sorted(ORDER) == sorted(modules())
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_module_imports_only_what_stands_above_it(name):
+    """No module knows one that is built on it."""
+    known = set(ORDER)
+    above = set(ORDER[: ORDER.index(name) + 1])
+    assert set() == {module for module in imported(modules()[name]) if module in known and module not in above}

@@ -1,0 +1,57 @@
+from datetime import UTC, date, datetime
+
+import pytest
+from conftest import NOW
+
+from regstats.errors import ParameterError
+from regstats.parameters import HELP, Parameters, understand
+
+
+@pytest.mark.parametrize(
+    ("since", "tz", "expected"),
+    [
+        ("30d", "UTC", datetime(2026, 10, 25, 12, tzinfo=UTC)),
+        ("12h", "UTC", datetime(2026, 11, 24, 0, tzinfo=UTC)),
+        ("4w", "UTC", datetime(2026, 10, 27, 12, tzinfo=UTC)),
+        ("2026-11-01", "UTC", datetime(2026, 11, 1, tzinfo=UTC)),
+        ("2026-11-01", "Europe/Berlin", datetime(2026, 10, 31, 23, tzinfo=UTC)),
+        ("2026-07-01", "Europe/Berlin", datetime(2026, 6, 30, 22, tzinfo=UTC)),
+        ("2026-11-01T12:30", "Europe/Berlin", datetime(2026, 11, 1, 11, 30, tzinfo=UTC)),
+        ("2026-11-01T12:30:00+09:00", "Europe/Berlin", datetime(2026, 11, 1, 3, 30, tzinfo=UTC)),
+        (date(2026, 11, 1), "Europe/Berlin", datetime(2026, 10, 31, 23, tzinfo=UTC)),
+        (datetime(2026, 11, 1), "Europe/Berlin", datetime(2026, 10, 31, 23, tzinfo=UTC)),  # noqa: DTZ001
+        (None, "UTC", None),
+    ],
+)
+def test_moments(since, tz, expected):
+    """A date is its midnight in `tz`; `30d` is before now."""
+    assert expected == understand({"since": since, "tz": tz}, now=NOW).since
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"since": "yesterday"}, "since='yesterday' is not a time; write 2026-11-01"),
+        ({"until": 7}, "until=7 is not a time"),
+        ({"interval": "year"}, "interval='year' is not one of: hour, day, week, month, total"),
+        ({"by": "image"}, "by='image' is not one of: source, repository, tag"),
+        ({"by": ["repository", "; drop table"]}, "is not one of"),
+        ({"tz": "Europe/Nowhere"}, "tz='Europe/Nowhere' is not a time zone"),
+        ({"tz": "../etc/passwd"}, "is not a time zone"),
+        ({"limit": 0}, "limit=0 is not a number of rows"),
+        ({"limit": "5"}, "limit='5' is not a number of rows"),
+        ({"repository": 5}, "repository=5 is neither a text nor a list of texts"),
+        ({"repo": "x"}, "Unknown parameter 'repo'. There are: repository, tag, actor, client, source, since"),
+    ],
+)
+def test_a_wrong_parameter_is_a_value_error_that_names_the_right_ones(given, message):
+    """So that nobody has to look it up."""
+    with pytest.raises(ValueError, match="") as error:
+        understand(given, now=NOW)
+    assert isinstance(error.value, ParameterError)
+    assert message in str(error.value)
+
+
+def test_every_parameter_is_explained():
+    """The command line has each of them."""
+    assert list(Parameters.__annotations__) == list(HELP)

@@ -1,0 +1,323 @@
+"""Every metric against numbers that were counted by hand."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+from conftest import BLOB, INDEX, NOW, days, envelope, journalled, make_event, make_push
+
+from regstats.errors import StoreNotFoundError
+from regstats.stats import Stats, default_data
+
+METRICS = ("pulls", "pushes", "repositories", "cadence", "activity")
+A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
+
+
+def rows(frame):
+    """A frame as tuples; missing values as None."""
+    return [tuple(None if pd.isna(v) else v for v in row) for row in frame.itertuples(index=False)]
+
+
+def at(day, hour=12, minute=0):
+    return datetime(2026, 11, day, hour, minute, tzinfo=UTC)
+
+
+def test_pulls_per_day(stats_of):
+    """GETs of manifests are pulls, HEADs version checks; blobs and pushes are neither."""
+    stats = stats_of(
+        make_event(at=at(22)),
+        make_event(at=at(22, 23, 59)),
+        make_event(at=at(23), tag=None),
+        make_event(at=at(23), method="HEAD"),
+        make_event(at=at(23), media_type=INDEX),
+        make_event(at=at(23), media_type=BLOB, tag=None),
+        make_push(at=at(23)),
+    )
+    frame = stats.pulls()
+    assert ["period", "pulls", "version_checks", "requests"] == list(frame.columns)
+    assert [(pd.Timestamp(2026, 11, 22), 2, 0, 2), (pd.Timestamp(2026, 11, 23), 2, 1, 3)] == rows(frame)
+
+
+def test_pulls_by_columns_in_total(stats_of):
+    """Each combination that occurs, in the order of its values; nobody's name first."""
+    stats = stats_of(
+        make_event(repository="b", actor=None),
+        make_event(repository="a", actor="alice"),
+        make_event(repository="b", actor="alice"),
+        make_event(repository="b", actor="alice"),
+    )
+    frame = stats.pulls(interval="total", by=["repository", "actor"])
+    assert [("a", "alice", 1, 0, 1), ("b", None, 1, 0, 1), ("b", "alice", 2, 0, 2)] == rows(frame)
+
+
+@pytest.mark.parametrize(
+    ("interval", "tz", "expected"),
+    [
+        ("day", "UTC", [("2026-10-24", 1), ("2026-10-25", 3)]),
+        ("day", "Europe/Berlin", [("2026-10-25", 4)]),
+        ("week", "Europe/Berlin", [("2026-10-19", 4)]),
+        ("month", "Europe/Berlin", [("2026-10-01", 4)]),
+        ("day", "America/New_York", [("2026-10-24", 4)]),
+    ],
+)
+def test_periods_are_of_the_time_zone(stats_of, interval, tz, expected):
+    """Around the end of summer time in Berlin: 22:30, 00:30 and 01:30 UTC, which is 00:30 and twice 02:30 there."""
+    times = [
+        datetime(2026, 10, 24, 22, 30, tzinfo=UTC),
+        *(datetime(2026, 10, 25, h, 30, tzinfo=UTC) for h in (0, 1, 2)),
+    ]
+    stats = stats_of(*(make_event(at=time) for time in times))
+    frame = stats.pulls(interval=interval, tz=tz)
+    assert [(pd.Timestamp(day), pulls) for day, pulls in expected] == rows(frame[["period", "pulls"]])
+
+
+def test_the_repeated_hour_is_two_hours(stats_of):
+    """Clocks are set back: 02:30 happens twice in Berlin, and each has a row."""
+    stats = stats_of(*(make_event(at=datetime(2026, 10, 25, hour, 30, tzinfo=UTC)) for hour in (0, 1)))
+    periods = stats.pulls(interval="hour", tz="Europe/Berlin")["period"]
+    assert ["2026-10-25 02:00:00+02:00", "2026-10-25 02:00:00+01:00"] == [str(period) for period in periods]
+
+
+def test_hours_of_a_zone_that_is_half_an_hour_off(stats_of):
+    """India's hours begin at half past UTC's."""
+    stats = stats_of(make_event(at=at(23, 10, 29)), make_event(at=at(23, 10, 31)))
+    periods = stats.pulls(interval="hour", tz="Asia/Kolkata")["period"]
+    assert ["2026-11-23 15:00:00+05:30", "2026-11-23 16:00:00+05:30"] == [str(period) for period in periods]
+
+
+def test_the_window_is_half_open(stats_of):
+    """[since, until): the first moment is in it, the last is not."""
+    stats = stats_of(*(make_event(at=at(day, 0)) for day in (21, 22, 23, 24)))
+    assert [22, 23] == list(stats.pulls(since="2026-11-22", until="2026-11-24")["period"].dt.day)
+    assert [24] == list(stats.pulls(since="1d")["period"].dt.day)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"repository": "team/*"}, 2),
+        ({"repository": "team/ap?"}, 1),
+        ({"repository": "team/[!a]*"}, 1),
+        ({"repository": ["team/app", "other"]}, 2),
+        ({"repository": "*", "tag": "1.*"}, 2),
+        ({"actor": "ali*"}, 2),
+        ({"client": "podman"}, 3),
+        ({"source": "default"}, 3),
+        ({"source": "nosuch"}, 0),
+        ({"repository": "team/%"}, 0),
+        ({"repository": "' or 1=1 --"}, 0),
+        ({"repository": "it's"}, 0),
+    ],
+)
+def test_filters_are_globs(stats_of, parameters, expected):
+    """As in a shell, not as in SQL, whose metacharacters mean nothing."""
+    stats = stats_of(
+        make_event(repository="team/app", tag="1.0", actor="alice"),
+        make_event(repository="team/web", tag="latest", actor="alice"),
+        make_event(repository="other", tag="1.1", actor="bob"),
+    )
+    assert expected == stats.pulls(**parameters)["pulls"].sum()
+
+
+def test_pushes_and_updates(stats_of):
+    """Manifests with a tag; an update changes what the tag points to. Children of an index and blobs are no pushes."""
+    stats = stats_of(
+        make_push(at=at(20), digest=A),
+        make_push(at=at(21), digest=A),
+        make_push(at=at(22), digest=B),
+        make_push(at=at(22, 13), digest=A),
+        make_push(at=at(22), digest=A, tag="2.0"),
+        make_push(at=at(22), digest=A, repository="other", media_type=INDEX),
+        make_push(at=at(22), digest=C, tag=None),
+        make_push(at=at(22), digest=C, tag=None, media_type=BLOB),
+    )
+    expected = [
+        (pd.Timestamp(2026, 11, 20), 1, 1),
+        (pd.Timestamp(2026, 11, 21), 1, 0),
+        (pd.Timestamp(2026, 11, 22), 4, 4),
+    ]
+    assert expected == rows(stats.pushes())
+
+
+def test_an_update_is_known_from_before_the_window(stats_of):
+    """A repeated push is none, even if the first one is not asked for."""
+    stats = stats_of(make_push(at=at(20), digest=A), make_push(at=at(22), digest=A))
+    assert [(pd.Timestamp(2026, 11, 22), 1, 0)] == rows(stats.pushes(since="2026-11-21"))
+
+
+def test_late_pushes_are_put_in_order_by_their_own_time(stats_of):
+    """What arrives last may have happened first."""
+    stats = stats_of(make_push(at=at(22), digest=B), make_push(at=at(23), digest=B), make_push(at=at(20), digest=A))
+    assert [1, 1, 0] == list(stats.pushes()["updates"])
+
+
+def test_repositories(stats_of):
+    """One row each, the most pulled first; a puller is an actor at an address."""
+    stats = stats_of(
+        make_event(repository="a", at=at(20), actor="alice"),
+        make_event(repository="a", at=at(21), actor="alice", addr="192.0.2.8:1"),
+        make_event(repository="a", at=at(22), actor="bob", tag="2.0"),
+        make_event(repository="a", at=at(23), actor="carol", method="HEAD"),
+        make_push(repository="a", at=at(19), actor="ci", digest=A),
+        make_push(repository="b", at=at(18), actor="ci", digest=A),
+        make_push(repository="b", at=at(19), actor="ci", digest=A),
+    )
+    assert [
+        ("a", 3, 1, 1, 1, 2, 4, 3, at(20), at(22), at(19), at(19)),
+        ("b", 0, 0, 2, 1, 1, 1, 0, None, None, at(18), at(19)),
+    ] == rows(stats.repositories())
+
+
+def test_cadence(stats_of):
+    """Intervals between updates, age up to now, overdue their ratio; nothing of the kind after a single update."""
+    digests = [f"sha256:{number}" for number in range(5)]
+    times = [at(1), at(2), at(4), at(8), at(18)]  # intervals of 1, 2, 4 and 10 days
+    stats = stats_of(
+        *(make_push(tag="latest", digest=digest, at=time) for digest, time in zip(digests, times, strict=True)),
+        make_push(tag="latest", digest="sha256:4", at=at(19)),
+        make_push(tag="once", digest=A, at=at(20)),
+        make_push(tag="sha256-" + "a" * 64 + ".sig", digest=A, at=at(20)),
+        make_push(tag="sha256-" + "a" * 64, digest=A, at=at(20)),
+    )
+    assert [
+        ("team/app", "latest", 5, at(1), at(18), days(2), days(10), days(6), 3.0),
+        ("team/app", "once", 1, at(20), at(20), None, None, days(4), None),
+    ] == rows(stats.cadence())
+
+
+def test_activity(stats_of):
+    """One row per actor; a delete by digest is one delete, however many tags it removed."""
+    stats = stats_of(
+        make_event(at=at(20), actor="alice"),
+        make_event(at=at(20, 13), actor="alice", media_type=BLOB, tag=None),
+        make_event(at=at(22), actor="alice", repository="other", addr="192.0.2.8:1", user_agent="docker/27"),
+        make_push(at=at(23), actor="bob"),
+        make_event(at=at(23, 13), actor="bob", action="delete", media_type=None, tag=None, request_id="r"),
+        make_event(at=at(23, 13), actor="bob", action="delete", media_type=None, digest=None, request_id="r"),
+        make_event(at=at(24), actor=None),
+    )
+    assert [
+        ("alice", at(20), at(22), 2, 2, 0, 0, 2, 2, 2),
+        (None, at(24), at(24), 1, 1, 0, 0, 1, 1, 1),
+        ("bob", at(23), at(23, 13), 1, 0, 1, 1, 1, 1, 1),
+    ] == rows(stats.activity())
+
+
+def test_activity_over_time(stats_of):
+    """With an interval, a row per period and actor."""
+    stats = stats_of(make_event(at=at(20)), make_event(at=at(21)), make_event(at=at(21), actor="bob"))
+    frame = stats.activity(interval="day")
+    assert [(20, "alice", 1), (21, "alice", 1), (21, "bob", 1)] == rows(
+        frame.assign(period=frame["period"].dt.day)[["period", "actor", "pulls"]]
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_an_empty_store_gives_an_empty_frame_with_the_same_columns_and_types(store, stats_of, metric):
+    """So that what is built on it needs no special case; the same for a repository that is not there."""
+    empty = getattr(Stats(store.root, now=NOW), metric)()
+    full = getattr(stats_of(make_event(), make_push()), metric)
+    assert (0, 0) == (len(empty), len(full(repository="nosuch")))
+    assert dict(full().dtypes) == dict(empty.dtypes) == dict(full(repository="nosuch").dtypes)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_limit(stats_of, metric):
+    """At most so many rows, the first ones."""
+    stats = stats_of(
+        *(make_event(repository=f"r{day}", at=at(day), actor=f"a{day}") for day in range(20, 24)),
+        *(make_push(repository=f"r{day}", at=at(day), actor=f"a{day}") for day in range(20, 24)),
+    )
+    everything = getattr(stats, metric)()
+    pd.testing.assert_frame_equal(everything.head(2), getattr(stats, metric)(limit=2))
+
+
+def test_times_are_aware_and_durations_are_timedeltas(stats_of):
+    """The documented types."""
+    stats = stats_of(make_push())
+    frame = stats.cadence()
+    assert "datetime64[us, UTC]" == str(frame["last_update"].dtype)
+    assert "timedelta64[us]" == str(frame["age"].dtype)
+    assert "datetime64[us]" == str(stats.pushes()["period"].dtype)
+    assert "datetime64[us, Asia/Tokyo]" == str(stats.pushes(interval="hour", tz="Asia/Tokyo")["period"].dtype)
+
+
+def test_a_frame_says_what_was_asked(stats_of):
+    """For whoever draws it."""
+    attributes = stats_of(make_event()).pulls(since="2026-11-01", interval="week").attrs
+    assert {
+        "metric": "pulls",
+        "since": datetime(2026, 11, 1, tzinfo=UTC),
+        "until": None,
+        "interval": "week",
+    } == attributes
+
+
+def test_what_is_acknowledged_counts_at_once(store):
+    """The journal is read too, at every call, by an object that was made before."""
+    stats = Stats(store.root, now=NOW)
+    assert [] == list(stats.pulls()["pulls"])
+    journalled(store, envelope(make_event()))
+    assert [1] == list(stats.pulls()["pulls"])
+    store.seal()
+    assert [1] == list(stats.pulls()["pulls"])
+    journalled(store, envelope(make_event()), b"garbage")
+    assert [2] == list(stats.pulls()["pulls"])
+    assert [b"garbage"] == list(stats.quarantine()["body"])
+
+
+def test_quarantine(store):
+    """The newest first, with the reason and the exact bytes."""
+    journalled(store, b"older", received_at=NOW - timedelta(hours=1))
+    journalled(store, b"\xff\x00newer", envelope(make_event()))
+    frame = Stats(store.root).quarantine()
+    assert [(b"\xff\x00newer", 7), (b"older", 5)] == rows(frame[["body", "bytes"]])
+    assert all("Not JSON" in reason for reason in frame["error"])
+    assert [b"\xff\x00newer"] == list(Stats(store.root).quarantine(limit=1)["body"])
+
+
+def test_sql(stats_of):
+    """A DuckDB relation over all four views, with values."""
+    stats = stats_of(make_event(repository="a"), make_push(repository="b"))
+    query = "select count(*) from {} where $wanted is not null"
+    counted = {
+        view: stats.sql(query.format(view), wanted=1).fetchall()[0][0]
+        for view in ("events", "pulls", "pushes", "deliveries")
+    }
+    assert {"events": 2, "pulls": 1, "pushes": 1, "deliveries": 2} == counted
+    assert 1 == len(stats.sql("from events where repository = $name", name="a").to_arrow_table())
+
+
+def test_repr(store, stats_of):
+    """Size and span at a glance."""
+    assert "<Stats 0 events, 0 repositories>" == repr(Stats(store.root))
+    stats = stats_of(make_event(at=at(1)), make_event(at=at(23), repository="other"))
+    assert "<Stats 2 events, 2 repositories, 2026-11-01 … 2026-11-23>" == repr(stats)
+
+
+def test_several_threads(stats_of):
+    """One object may be shared."""
+    stats, seen = stats_of(make_event()), []
+    threads = [threading.Thread(target=lambda: seen.append(stats.pulls()["pulls"].sum())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [1] * 8 == seen
+
+
+def test_where_the_store_is_if_nobody_says(monkeypatch, tmp_path):
+    """`$REGSTATS_DATA`, else `./data`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REGSTATS_DATA", raising=False)
+    assert "data" == default_data()
+    monkeypatch.setenv("REGSTATS_DATA", "elsewhere")
+    assert "elsewhere" == default_data()
+    with pytest.raises(StoreNotFoundError, match="elsewhere"):
+        Stats()
+
+
+def test_the_clock_is_used_when_now_is_not_set(stats_of):
+    """`now` is for looking at the past."""
+    assert days(0) < stats_of(make_push(at=NOW - days(1)), now=None).cadence()["age"][0]
