@@ -7,20 +7,20 @@
 
 import importlib
 import os
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from regstats.errors import RegstatsError
 
 if TYPE_CHECKING:
     from regstats import charts
+    from regstats.parameters import Moment
     from regstats.stats import Stats
 
 __all__ = ["RegstatsError", "charts", "open"]
 __version__ = "0.1.0"
 
 
-def open(data: str | os.PathLike[str] | None = None, *, now: datetime | None = None) -> "Stats":  # noqa: A001
+def open(data: str | os.PathLike[str] | None = None, *, now: "Moment | None" = None) -> "Stats":  # noqa: A001
     """The numbers of the store at `data` (default: `$REGSTATS_DATA`, else `./data`), as of `now` (default: the clock).
 
     Raises StoreNotFoundError where there is no such directory.

@@ -46,7 +46,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="regstats")
+@click.version_option(package_name="regstats", prog_name="regstats")
 def main() -> None:
     """Turns a container registry's webhook notifications into answers."""
 

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import FrameType
@@ -122,13 +121,12 @@ def _print_numbers(console: Console, stats: Stats, deliveries: int) -> None:
         f"{deliveries:,} deliveries were sent; {stored:,} events are counted. What was sent twice counts once, and "
         f"what is no notification is kept in quarantine ({quarantined:,}) and not counted."
     )
-    at: datetime = stats.now or datetime.now().astimezone()
     for title, frame in (
         ("Counts: what is there, and how much is it used?", stats.repositories()),
         ("Cadence: how well is it maintained?", stats.cadence()),
         ("Activity: who does what?", stats.activity()),
     ):
-        console.print(f"\n[bold]{title}[/bold] (as of {at:%Y-%m-%d %H:%M} UTC)")
+        console.print(f"\n[bold]{title}[/bold] (as of {stats.now:%Y-%m-%d %H:%M} UTC)")
         console.print(formats.as_table(frame), markup=False, end="")
 
 

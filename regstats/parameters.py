@@ -93,7 +93,7 @@ def understand(given: Mapping[str, Any], *, now: datetime, interval: Interval = 
         raise ParameterError(f"Unknown parameter {unknown[0]!r}. There are: {', '.join(Parameters.__annotations__)}.")
     asked = {name: value for name, value in given.items() if value is not None}
     tz = _zone(asked.get("tz", "UTC"))
-    since, until = (_moment(name, asked.get(name), tz, now) for name in ("since", "until"))
+    since, until = (moment(name, asked.get(name), now=now, tz=tz) for name in ("since", "until"))
     chosen = _one_of("interval", asked.get("interval", interval), INTERVALS)
     conditions, values = _conditions(asked, since, until)
     return Query(
@@ -156,11 +156,16 @@ def _zone(name: object) -> zoneinfo.ZoneInfo:
         raise ParameterError(f"tz={name!r} is not a time zone; one is Europe/Berlin.") from None
 
 
+_UTC = zoneinfo.ZoneInfo("UTC")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"(\d{1,5})([hdw])")
 
 
-def _moment(name: str, value: object, tz: zoneinfo.ZoneInfo, now: datetime) -> datetime | None:
+def moment(name: str, value: object, *, now: datetime, tz: zoneinfo.ZoneInfo = _UTC) -> datetime | None:
+    """A moment in UTC, from what people write: an ISO date (its midnight in `tz`) or time, or `30d` before now.
+
+    Raises ParameterError, which names the parameter, for anything else.
+    """
     if value is None:
         return None
     if isinstance(value, str):

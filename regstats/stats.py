@@ -1,7 +1,7 @@
 """`Stats`: one method per metric, each a pandas DataFrame."""
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Unpack
 
 import duckdb
@@ -9,11 +9,12 @@ import pandas as pd
 import pyarrow as pa
 
 from regstats.engine import Engine, sql_text
-from regstats.parameters import Interval, Parameters, Query, understand
+from regstats.parameters import Interval, Moment, Parameters, Query, moment, understand
 from regstats.store import Store, utc_now
 
 DEFAULT_DATA = "data"
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DURATIONS = frozenset({"median_interval", "p90_interval", "age"})
 
 
@@ -28,7 +29,7 @@ class Stats:
     are timedeltas. Each call sees what was acknowledged until then. May be used from several threads.
     """
 
-    def __init__(self, data: str | os.PathLike[str] | None = None, *, now: datetime | None = None) -> None:
+    def __init__(self, data: str | os.PathLike[str] | None = None, *, now: Moment | None = None) -> None:
         self.now = now
         """The present, for `30d` and ages; None is the clock. Set it to look at the past."""
         self._store = Store(data if data is not None else default_data())
@@ -63,8 +64,9 @@ class Stats:
         Columns: repository, tag, updates, first_update, last_update, median_interval and p90_interval (between updates;
         NaT after a single one), age (since the last), overdue (age ÷ median interval; NaN after a single one).
         """
-        query = understand(parameters, now=self._now, interval="total")
-        return self._metric("cadence", query, now_us=int(self._now.timestamp() * 1_000_000))
+        now = self._now
+        query = understand(parameters, now=now, interval="total")
+        return self._metric("cadence", query, now_us=(now - _EPOCH) // timedelta(microseconds=1))
 
     def activity(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
         """Who does what? One row per actor, the most active first; with `interval`, per period and actor.
@@ -98,7 +100,7 @@ class Stats:
 
     @property
     def _now(self) -> datetime:
-        return self.now or utc_now()
+        return moment("now", self.now, now=utc_now()) or utc_now()
 
     def _series(self, metric: str, parameters: Parameters, interval: Interval = "day") -> pd.DataFrame:
         query = understand(parameters, now=self._now, interval=interval)

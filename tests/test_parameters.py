@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, date, datetime
 
 import pytest
@@ -46,10 +47,9 @@ def test_moments(since, tz, expected):
 )
 def test_a_wrong_parameter_is_a_value_error_that_names_the_right_ones(given, message):
     """So that nobody has to look it up."""
-    with pytest.raises(ValueError, match="") as error:
+    with pytest.raises(ParameterError, match=re.escape(message)):
         understand(given, now=NOW)
-    assert isinstance(error.value, ParameterError)
-    assert message in str(error.value)
+    assert issubclass(ParameterError, ValueError)
 
 
 def test_every_parameter_is_explained():

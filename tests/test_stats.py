@@ -318,6 +318,15 @@ def test_where_the_store_is_if_nobody_says(monkeypatch, tmp_path):
         Stats()
 
 
+@pytest.mark.parametrize("now", ["2026-11-24", "2026-11-24T00:00:00+00:00", datetime(2026, 11, 24, tzinfo=UTC)])
+def test_now_can_be_set(stats_of, now):
+    """To look at the past, in the forms that `since` has."""
+    stats = stats_of(make_push(at=at(22, 0)), make_push(at=at(23, 0)))
+    stats.now = now
+    assert [days(2)] == list(stats.cadence()["age"])
+    assert [1] == list(stats.pushes(since="24h")["pushes"])
+
+
 def test_the_clock_is_used_when_now_is_not_set(stats_of):
     """`now` is for looking at the past."""
     assert days(0) < stats_of(make_push(at=NOW - days(1)), now=None).cadence()["age"][0]

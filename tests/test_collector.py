@@ -1,0 +1,173 @@
+"""The intake: who may send, and that nothing is refused for what it says."""
+
+import base64
+import json
+import os
+import stat
+
+import pytest
+from conftest import NOW, envelope, make_event
+
+from regstats.app import create_app
+from regstats.config import Settings, Source
+from regstats.journal import Journal, read, segments
+
+SETTINGS = Settings(token="secret", max_body=10_000, sources={"lab": Source(token="lab-secret"), "shop": Source()})
+BODY = envelope(make_event())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def client(folder):
+    return create_app(SETTINGS, Journal(folder), lambda: NOW).test_client()
+
+
+def received(folder):
+    return [delivery for segment in segments(folder) for delivery in read(segment, finished=False)]
+
+
+def basic(credentials):
+    return "Basic " + base64.b64encode(credentials.encode()).decode()
+
+
+def bearer(token="secret"):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_a_delivery_is_stored_as_it_came(client, folder):
+    """Time, sender, the headers that matter, and every byte."""
+    answer = client.post("/events", data=BODY, headers={**bearer(), "Content-Type": "application/x", "Cookie": "c"})
+    assert (204, b"") == (answer.status_code, answer.data)
+    (delivery,) = received(folder)
+    assert (NOW, "default", "127.0.0.1", BODY) == (
+        delivery.received_at, delivery.source, delivery.remote_address, delivery.body
+    )  # fmt: skip
+    assert "application/x" == delivery.headers["Content-Type"]
+    assert {"Authorization", "Cookie"}.isdisjoint(delivery.headers)
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["Bearer secret", "bearer secret", "Bearer  secret ", "token secret", "Token secret", basic("any:secret"),
+     basic(":secret")],
+)  # fmt: skip
+def test_the_right_token_in_any_form(client, authorization):
+    """Registries send static headers, or Basic from the URL."""
+    assert 204 == client.post("/events", data=BODY, headers={"Authorization": authorization}).status_code
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "secret", "Bearer", "Bearer ", "Bearer wrong", "Bearer secre", "Bearer secrett", "Bearer sécret",
+     "Digest secret", basic("secret:"), basic("secret"), basic("a:wrong"), "Basic !!!", "Basic c2VjcmV0"],
+)  # fmt: skip
+def test_a_wrong_token_is_refused(client, folder, authorization):
+    """With 401, a reason, and nothing stored."""
+    headers = {} if authorization is None else {"Authorization": authorization}
+    answer = client.post("/events", data=BODY, headers=headers)
+    assert (401, "application/problem+json") == (answer.status_code, answer.mimetype)
+    assert 'Bearer realm="regstats"' == answer.headers["WWW-Authenticate"]
+    assert "A token is needed" in answer.json["detail"]
+    assert [] == received(folder)
+
+
+def test_each_source_has_its_own_address_and_token(client, folder):
+    """A source without a token of its own takes the common one; nobody else's."""
+    for source, token, expected in (
+        ("lab", "lab-secret", 204),
+        ("lab", "secret", 401),
+        ("shop", "secret", 204),
+        ("shop", "lab-secret", 401),
+        ("nosuch", "secret", 404),
+    ):
+        assert expected == client.post(f"/events/{source}", data=BODY, headers=bearer(token)).status_code
+    assert ["lab", "shop"] == [delivery.source for delivery in received(folder)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"not JSON", b"[1, 2]", b"{}", b'{"events": []}', b"\xff\xfe\x00", bytes(10_000), b'{"events": [{"a":'],
+)
+def test_nothing_is_refused_for_what_it_says(client, folder, body):
+    """One event refused would block all later ones of that registry, for ever."""
+    assert 204 == client.post("/events", data=body, headers=bearer()).status_code
+    assert [body] == [delivery.body for delivery in received(folder)]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/vnd.docker.distribution.events.v2+json", "application/x-www-form-urlencoded", "multipart/form-data",
+     "text/html; charset=utf-16", ""],
+)  # fmt: skip
+def test_the_body_is_taken_whatever_its_content_type(client, folder, content_type):
+    """Form types too: nothing but us reads the body."""
+    client.post("/events", data=BODY, headers={**bearer(), "Content-Type": content_type})
+    assert [BODY] == [delivery.body for delivery in received(folder)]
+
+
+@pytest.mark.parametrize("size", [10_001, 1_000_000])
+def test_too_large_a_delivery_is_refused(client, folder, size):
+    """The message says how large it may be."""
+    answer = client.post("/events", data=bytes(size), headers=bearer())
+    assert 413 == answer.status_code
+    assert "10,000 bytes" in answer.json["detail"]
+    assert [] == received(folder)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(10_000, 204), (10_001, 413)])
+def test_the_limit_holds_when_the_sender_does_not_say_how_much_it_sends(client, size, expected):
+    """Chunked bodies have no length."""
+    chunked = {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+    answer = client.post("/events", data=bytes(size), headers=bearer(), environ_overrides=chunked)
+    assert expected == answer.status_code
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/", "/events/lab", "/events/lab/"])
+def test_there_are_no_redirects(client, path):
+    """A sender follows a redirect without the body, takes the answer for success, and the event is lost."""
+    token = "lab-secret" if "lab" in path else "secret"
+    assert 204 == client.post(path, data=BODY, headers=bearer(token)).status_code
+
+
+def test_what_cannot_be_stored_is_not_acknowledged(folder):
+    """503 with Retry-After, a reason, and it goes on by itself when it can be stored again."""
+    folder.write_text("in the way")
+    client = create_app(SETTINGS, Journal(folder), lambda: NOW).test_client()
+    answer = client.post("/events", data=BODY, headers=bearer())
+    assert (503, "5") == (answer.status_code, answer.headers["Retry-After"])
+    assert "Cannot write to the journal" in answer.json["detail"]
+    folder.unlink()
+    assert 204 == client.post("/events", data=BODY, headers=bearer()).status_code
+    assert [BODY] == [delivery.body for delivery in received(folder)]
+
+
+def test_an_open_collector_needs_no_token(folder):
+    """On loopback, and only there: see the settings."""
+    client = create_app(Settings(), Journal(folder)).test_client()
+    assert 204 == client.post("/events", data=BODY).status_code
+
+
+def test_other_requests_are_answered_as_problems(client):
+    """For programs, in one form."""
+    for method, path, expected in (("GET", "/events", 405), ("GET", "/nosuch", 404), ("PUT", "/events", 405)):
+        answer = client.open(path, method=method)
+        assert (expected, "application/problem+json") == (answer.status_code, answer.mimetype)
+        assert expected == json.loads(answer.data)["status"]
+
+
+def test_healthz(client):
+    """Without a token: for the host's probes."""
+    answer = client.get("/healthz")
+    assert (200, {"status": "ok"}) == (answer.status_code, answer.json)
+
+
+def test_the_journal_is_not_for_everybody(client, folder):
+    """Names of people and images are in it."""
+    os.umask(0o022)
+    client.post("/events", data=BODY, headers=bearer())
+    (segment,) = segments(folder)
+    assert 0 == stat.S_IMODE(segment.stat().st_mode) & stat.S_IRWXO

@@ -1,0 +1,66 @@
+"""The notebooks: stripped, short, and they run."""
+
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def notebook(request):
+    """Each notebook as committed."""
+    return nbformat.read(request.param, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_there_is_one():
+    """Or the tests below would pass for nothing."""
+    assert "01-overview" in [path.stem for path in NOTEBOOKS]
+
+
+def test_a_notebook_is_a_story(notebook):
+    """A question at its head, a cell of parameters, at most ten cells of code, and nothing defined in it."""
+    first, *_ = notebook.cells
+    assert first.cell_type == "markdown"
+    assert "?" in first.source.splitlines()[0]
+    assert ["parameters"] == code_cells(notebook)[0].metadata.tags
+    assert len(code_cells(notebook)) <= 10
+    assert not [cell for cell in code_cells(notebook) if "def " in cell.source or "lambda" in cell.source]
+
+
+def test_a_notebook_is_committed_without_outputs(notebook):
+    """So that a change of it can be read."""
+    assert not [cell for cell in code_cells(notebook) if cell.outputs or cell.execution_count]
+
+
+def run(notebook):
+    """Runs it where it lies, with every warning an error; the outputs of its code cells."""
+    strict = nbformat.v4.new_code_cell("import warnings; warnings.simplefilter('error')")
+    notebook.cells.insert(0, strict)
+    folder = {"metadata": {"path": str(NOTEBOOKS[0].parent)}}
+    nbclient.NotebookClient(notebook, timeout=120, resources=folder).execute()
+    return [cell.outputs for cell in code_cells(notebook)[1:]]
+
+
+@pytest.mark.slow
+def test_a_notebook_runs_on_the_sample(notebook):
+    """Every cell after the parameters shows something, and nothing is said on stderr."""
+    outputs = run(notebook)
+    assert not [output for cell in outputs for output in cell if output.output_type == "stream"]
+    assert all(outputs[1:])
+    kinds = {kind for cell in outputs for output in cell for kind in output.data}
+    assert {"text/html", "application/vnd.plotly.v1+json"} <= kinds
+
+
+@pytest.mark.slow
+def test_a_notebook_runs_on_an_empty_store(notebook, tmp_path):
+    """Nothing there yet is no error."""
+    cell = code_cells(notebook)[0]
+    cell.source = cell.source.replace('"../data/sample"', repr(str(tmp_path)))
+    assert all(run(notebook)[1:])
