@@ -24,6 +24,8 @@ from regstats.payloads import kept_headers
 
 _log = logging.getLogger(__name__)
 
+_DISCARDED, _CHUNK = 64 * 1024 * 1024, 64 * 1024  # bytes of a refused delivery that are read, and how many at a time
+
 RETRY_AFTER = 5  # seconds; Distribution ignores it, others do not
 
 
@@ -49,9 +51,10 @@ def blueprint(settings: Settings, journal: Journal, now: Callable[[], datetime])
 
 
 def _delivery(request: Request, source: str, max_body: int, received_at: datetime) -> Delivery:
-    # One byte more than allowed is enough to know, whether or not the sender said how much it sends.
-    body = b"" if _too_long(request, max_body) else request.stream.read(max_body + 1)
-    if _too_long(request, max_body) or len(body) > max_body:
+    # One byte more than allowed is enough to know: senders need not say how much they send.
+    body = request.stream.read(max_body + 1)
+    if len(body) > max_body:
+        _discard(request)
         raise RequestEntityTooLarge(f"A delivery may have {max_body:,} bytes; raise max_body to accept more.")
     return Delivery(
         received_at=received_at,
@@ -63,8 +66,11 @@ def _delivery(request: Request, source: str, max_body: int, received_at: datetim
     )
 
 
-def _too_long(request: Request, max_body: int) -> bool:
-    return (request.content_length or 0) > max_body
+def _discard(request: Request) -> None:
+    """Reads the rest of a body: most senders look at the answer only after they have sent everything."""
+    for _ in range(_DISCARDED // _CHUNK):
+        if not request.stream.read(_CHUNK):
+            return
 
 
 def _authenticate(request: Request, token: str | None) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from conftest import NOW, envelope, journalled, make_event, make_push
+from makers import NOW, envelope, journalled, make_event, make_push
 
 from regstats.cli import METRICS, main
 from regstats.parameters import HELP

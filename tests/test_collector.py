@@ -6,7 +6,7 @@ import os
 import stat
 
 import pytest
-from conftest import NOW, envelope, make_event
+from makers import NOW, envelope, make_event
 
 from regstats.app import create_app
 from regstats.config import Settings, Source

@@ -3,7 +3,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from conftest import NOW, envelope, make_event
+from makers import NOW, envelope, make_event
 
 from regstats.errors import InputError
 from regstats.importer import import_file

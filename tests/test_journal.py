@@ -5,7 +5,7 @@ import os
 import threading
 
 import pytest
-from conftest import make_delivery
+from makers import make_delivery
 
 from regstats import journal
 from regstats.errors import JournalError

@@ -2,7 +2,7 @@ import re
 from datetime import UTC, date, datetime
 
 import pytest
-from conftest import NOW
+from makers import NOW
 
 from regstats.errors import ParameterError
 from regstats.parameters import HELP, Parameters, understand

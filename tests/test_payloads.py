@@ -4,9 +4,9 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import BLOB, INDEX, MANIFEST, NOW, envelope, make_delivery, make_event
 from hypothesis import given
 from hypothesis import strategies as st
+from makers import BLOB, INDEX, MANIFEST, NOW, envelope, make_delivery, make_event
 
 from regstats.payloads import kept_headers, parse
 from regstats.store import EVENTS, to_table, understand

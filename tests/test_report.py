@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import NOW, days, make_event, make_push
+from makers import NOW, days, make_event, make_push
 
 from regstats import charts, report
 from regstats.charts import TOP

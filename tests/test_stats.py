@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
-from conftest import BLOB, INDEX, NOW, days, envelope, journalled, make_event, make_push
+from makers import BLOB, INDEX, NOW, days, envelope, journalled, make_event, make_push
 
 from regstats.errors import StoreNotFoundError
 from regstats.stats import Stats, default_data

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import NOW, days, envelope, journalled, make_event
+from makers import NOW, days, envelope, journalled, make_event
 
 from regstats import journal
 from regstats import store as store_module

@@ -1,0 +1,335 @@
+"""Real servers and clients on loopback. What is not installed is skipped; `tests/run` installs it where it may."""
+
+import base64
+import gzip
+import hashlib
+import http.client
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+from makers import INDEX, MANIFEST
+
+HOST = "127.0.0.1"
+PASSWORDS = {"alice": "alice-password", "bob": "bob-password"}
+PATIENCE = 60  # seconds until something that must happen is given up; nothing is measured by it
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.real)
+
+
+def needs(*programs):
+    """Skips a test where a program is not installed."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not installed")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition, what):
+    """Polls until the condition holds, and returns what it gave."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.05)
+    pytest.fail(f"waited {PATIENCE} s for {what}")
+
+
+@pytest.fixture
+def patiently():
+    """Asserts that something becomes what it must be: events arrive a moment after the client is gone."""
+
+    def check(expected, actual):
+        deadline = time.monotonic() + PATIENCE
+        while (seen := actual()) != expected and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert expected == seen
+
+    return check
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def stop(process, how=signal.SIGTERM):
+    """Stops a process that we started, and waits until it is gone; its exit status."""
+    if process.poll() is None:
+        process.send_signal(how)
+    return process.wait(PATIENCE)
+
+
+class Collector:
+    """`regstats serve` in a process group of its own. Can be stopped, killed, and started again on the same port."""
+
+    def __init__(self, data, log, token="collector-token", **settings):
+        self.data, self.port, self.token, self.settings = data, free_port(), token, settings
+        self._log = log
+        self.process = None
+
+    def start(self, *options):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("REGSTATS_")}
+        environment |= {f"REGSTATS_{key.upper()}": str(value) for key, value in self.settings.items()}
+        command = [sys.executable, "-m", "regstats", "serve", "--data", str(self.data), "--port", str(self.port)]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--token", self.token, *options], env=environment, stderr=log, start_new_session=True
+            )
+        wait_until(lambda: listens(self.port) or self.process.poll() is not None, "the collector")
+        assert self.process.poll() is None, self.log
+        return self
+
+    def stop(self):
+        return stop(self.process)
+
+    def kill(self):
+        """SIGKILL for it and all its workers, as when the machine dies."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+
+    @property
+    def log(self):
+        return self._log.read_text()
+
+    def post(self, body, token=None, path="/events", headers=()):
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE)
+        connection.request("POST", path, body, {"Authorization": f"Bearer {token or self.token}", **dict(headers)})
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    def ask(self, metric, *options):
+        """What the command line says, as rows."""
+        command = [sys.executable, "-m", "regstats", metric, "--data", str(self.data), "--format", "json", *options]
+        return json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+
+    def total(self, metric, column, *options):
+        return sum(row[column] for row in self.ask(metric, *options))
+
+
+@pytest.fixture
+def collector(tmp_path):
+    made = Collector(tmp_path / "store", tmp_path / "collector.log", seal_interval=0.5)
+    yield made
+    if made.process is not None:
+        stop(made.process)
+
+
+class Registry:
+    """A real docker-registry with passwords, deletion, and a notifications endpoint."""
+
+    def __init__(self, folder, collector):
+        self.port = free_port()
+        self.address = f"{HOST}:{self.port}"
+        self._folder = folder
+        folder.mkdir()
+        lines = [subprocess.run(["htpasswd", "-nbB", *login], capture_output=True, check=True, text=True).stdout
+                 for login in PASSWORDS.items()]  # fmt: skip
+        (folder / "htpasswd").write_text("".join(lines))
+        self._config = folder / "config.yml"
+        self._config.write_text(CONFIG.format(folder=folder, address=self.address) + notifications(collector))
+        self.process = None
+
+    def start(self):
+        # Every REGISTRY_… variable overrides its configuration, REGISTRY_AUTH_FILE of podman too.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
+        with (self._folder / "log").open("ab") as log:
+            command = ["docker-registry", "serve", str(self._config)]
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        wait_until(lambda: listens(self.port), "the registry")
+        return self
+
+    def request(self, method, path, actor="alice", **headers):
+        """A request of no particular client; its status."""
+        login = base64.b64encode(f"{actor}:{PASSWORDS[actor]}".encode()).decode()
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE)
+        connection.request(method, path, headers={"Authorization": f"Basic {login}", **headers})
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.status
+
+
+CONFIG = """
+version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage:
+  filesystem: {{rootdirectory: {folder}/data}}
+  delete: {{enabled: true}}
+  maintenance: {{uploadpurging: {{enabled: false}}}}
+http: {{addr: "{address}", secret: test}}
+auth:
+  htpasswd: {{realm: test, path: {folder}/htpasswd}}
+"""
+
+
+def notifications(collector):
+    """The block that the README tells people to use, with this collector's port and token."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    assert "127.0.0.1:8080" in block
+    assert "YOUR-TOKEN" in block
+    return block.replace("127.0.0.1:8080", f"127.0.0.1:{collector.port}").replace("YOUR-TOKEN", collector.token)
+
+
+@pytest.fixture
+def registry(tmp_path, collector):
+    needs("docker-registry", "htpasswd")
+    made = Registry(tmp_path / "registry", collector)
+    made.start()
+    yield made
+    stop(made.process)
+
+
+class Layout:
+    """An image of two layers as an OCI layout on disk, made of nothing but a seed."""
+
+    def __init__(self, folder, seed):
+        self.folder = folder
+        (folder / "blobs/sha256").mkdir(parents=True)
+        layers = [self._layer(f"{seed}-{number}") for number in range(2)]
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [diff_id for diff_id, _ in layers]},
+            "history": [{"created": "2026-11-24T00:00:00Z", "created_by": "test"}] * 2,
+        }
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": self._blob("application/vnd.oci.image.config.v1+json", json.dumps(config).encode()),
+            "layers": [layer for _, layer in layers],
+        }
+        top = self._blob(MANIFEST, json.dumps(manifest).encode())
+        self.digest = top["digest"]
+        top["annotations"] = {"org.opencontainers.image.ref.name": "latest"}
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [top]}
+        (folder / "index.json").write_text(json.dumps(index))
+        (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+
+    def _layer(self, seed):
+        content, data = io.BytesIO(), random.Random(seed).randbytes(20_000)
+        with tarfile.open(fileobj=content, mode="w") as archive:
+            entry = tarfile.TarInfo(seed)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+        diff_id = "sha256:" + hashlib.sha256(content.getvalue()).hexdigest()
+        compressed = gzip.compress(content.getvalue(), mtime=0)
+        return diff_id, self._blob("application/vnd.oci.image.layer.v1.tar+gzip", compressed)
+
+    def _blob(self, media_type, data):
+        digest = hashlib.sha256(data).hexdigest()
+        (self.folder / "blobs/sha256" / digest).write_bytes(data)
+        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
+
+
+@pytest.fixture
+def make_image(tmp_path, request):
+    """Images whose blobs no other test has: clients remember where they saw a blob."""
+
+    def make(name):
+        return Layout(tmp_path / f"image-{name}", f"{name}-{request.node.name}-{time.time_ns()}")
+
+    return make
+
+
+def run(*command, **environment):
+    """A client's command; it must succeed."""
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+class Skopeo:
+    """What skopeo does, as somebody."""
+
+    def __init__(self, registry, folder):
+        self._registry, self._folder, self._count = registry, folder, 0
+
+    def push(self, image, name, actor="alice"):
+        login = f"{actor}:{PASSWORDS[actor]}"
+        source, target = f"oci:{image.folder}:latest", f"docker://{self._registry.address}/{name}"
+        run("skopeo", "copy", "--dest-tls-verify=false", "--dest-creds", login, source, target)
+
+    def pull(self, name, actor="alice"):
+        self._count += 1
+        login = f"{actor}:{PASSWORDS[actor]}"
+        source, target = f"docker://{self._registry.address}/{name}", f"dir:{self._folder}/pulled-{self._count}"
+        run("skopeo", "copy", "--src-tls-verify=false", "--src-creds", login, source, target)
+
+    def delete(self, name, actor="alice"):
+        login = f"{actor}:{PASSWORDS[actor]}"
+        run("skopeo", "delete", "--tls-verify=false", "--creds", login, f"docker://{self._registry.address}/{name}")
+
+
+@pytest.fixture
+def skopeo(registry, tmp_path):
+    needs("skopeo")
+    return Skopeo(registry, tmp_path)
+
+
+@pytest.fixture
+def podman(registry, tmp_path):
+    """Runs podman with a storage of its own."""
+    needs("podman")
+    (tmp_path / "storage.conf").write_text(
+        f'[storage]\ndriver="vfs"\ngraphroot="{tmp_path}/podman"\nrunroot="{tmp_path}/podman-run"\n'
+    )
+    (tmp_path / "registries.conf").write_text(f'[[registry]]\nlocation="{registry.address}"\ninsecure=true\n')
+    (tmp_path / "containers.conf").write_text(
+        '[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\n[network]\nnetwork_backend="cni"\n'
+    )
+
+    def call(*arguments, actor="bob"):
+        return run(
+            "podman",
+            *arguments,
+            "--tls-verify=false",
+            f"--creds={actor}:{PASSWORDS[actor]}",
+            CONTAINERS_STORAGE_CONF=str(tmp_path / "storage.conf"),
+            CONTAINERS_REGISTRIES_CONF=str(tmp_path / "registries.conf"),
+            CONTAINERS_CONF=str(tmp_path / "containers.conf"),
+        )
+
+    return call
+
+
+@pytest.fixture
+def chromium(tmp_path):
+    """Opens a file in a real browser without network: its DOM after scripts ran, and what the console said."""
+    needs("chromium")
+
+    def look(path, picture=None):
+        command = [
+            "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path}/browser", "--window-size=1250,2600",
+            "--virtual-time-budget=10000", "--enable-logging=stderr", path.as_uri(),
+        ]  # fmt: skip
+        what = ["--dump-dom"] if picture is None else [f"--screenshot={picture}"]
+        done = subprocess.run([*command, *what], capture_output=True, text=True, timeout=PATIENCE, check=True)
+        return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+    return look

@@ -1,0 +1,112 @@
+"""`regstats serve` as a real process: what was answered 204 is there, however it ends."""
+
+import signal
+import subprocess
+import threading
+
+import pytest
+from makers import envelope, make_event
+
+
+def event_ids(collector):
+    """What the store holds, read by another process."""
+    return [row["digest"] for row in collector.ask("pulls", "--interval", "total", "--by", "digest")]
+
+
+def post(collector, number):
+    return collector.post(envelope(make_event(id=f"event-{number}", digest=f"sha256:{number:04}")))
+
+
+def expected(count):
+    return [f"sha256:{number:04}" for number in range(count)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_seals_everything(collector, how):
+    """The journal is empty afterwards, and plain Parquet has it all."""
+    collector.start()
+    assert [204] * 20 == [post(collector, number) for number in range(20)]
+    collector.process.send_signal(how)
+    assert 0 == collector.process.wait(60)
+    assert [] == list((collector.data / "journal").glob("*.ndjson"))
+    assert expected(20) == event_ids(collector)
+    assert "everything that was acknowledged is sealed" in collector.log
+
+
+def test_a_kill_loses_and_repeats_nothing(collector):
+    """SIGKILL for all its processes, in the middle of it; the next start seals what was left."""
+    for start in range(0, 60, 20):
+        collector.start()
+        assert [204] * 20 == [post(collector, number) for number in range(start, start + 20)]
+        collector.kill()
+        assert expected(start + 20) == event_ids(collector)
+    collector.start()
+    collector.stop()
+    assert [] == list((collector.data / "journal").glob("*.ndjson"))
+    assert expected(60) == event_ids(collector)
+
+
+def test_the_journal_is_sealed_while_it_runs(collector, patiently):
+    """Every few seconds, also when nothing more comes."""
+    collector.start()
+    post(collector, 0)
+    patiently(1, lambda: len(list(collector.data.glob("events/date=*/*.parquet"))))
+    patiently([], lambda: list((collector.data / "journal").glob("*.ndjson")))
+    assert expected(1) == event_ids(collector)
+
+
+def test_several_workers_share_a_store(collector):
+    """Each has its own segments; none is lost, none sealed twice."""
+    collector.start("--workers", "3")
+    threads = [
+        threading.Thread(target=lambda start=start: [post(collector, number) for number in range(start, 80, 8)])
+        for start in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    collector.stop()
+    assert expected(80) == event_ids(collector)
+    assert 80 == collector.total("pulls", "requests")
+
+
+def test_a_worker_that_dies_is_replaced(collector, patiently):
+    """And what it had acknowledged is sealed by the process that started it."""
+    collector.start()
+    post(collector, 0)
+    ps = ["ps", "--no-headers", "-o", "pid,args", "--ppid", str(collector.process.pid)]
+    lines = subprocess.run(ps, capture_output=True, check=True, text=True).stdout.splitlines()
+    (worker,) = [line.split()[0] for line in lines if "spawn_main" in line]
+    subprocess.run(["kill", "-KILL", worker], check=True)
+    patiently([], lambda: list((collector.data / "journal").glob("*.ndjson")))
+
+    def posted():
+        try:
+            return post(collector, 1)
+        except OSError:
+            return None
+
+    patiently(204, posted)
+    collector.stop()
+    assert expected(2) == event_ids(collector)
+
+
+def test_a_port_that_is_taken_is_refused(collector, tmp_path):
+    """Two on one port would share the deliveries unnoticed."""
+    collector.start()
+    command = ["regstats", "serve", "--data", str(tmp_path / "other"), "--port", str(collector.port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (2, f"regstats: Cannot listen on 127.0.0.1:{collector.port}: Address already in use.") == (
+        done.returncode, done.stderr.partition(" Choose")[0]
+    )  # fmt: skip
+
+
+def test_large_and_chunked_bodies(collector):
+    """413 is answered in a way that senders see, and the limit holds without a length."""
+    collector.start()
+    assert 413 == collector.post(bytes(5_000_000))
+    assert 413 == collector.post(iter([bytes(1_000_000)] * 5))
+    assert 204 == collector.post(iter([envelope(make_event(digest="sha256:0000"))]))
+    collector.stop()
+    assert expected(1) == event_ids(collector)

@@ -1,0 +1,64 @@
+"""The README: what it shows is true."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from regstats.cli import main
+from regstats.config import Settings
+from regstats.parameters import Parameters
+from regstats.stats import Stats
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_first_lines_run(monkeypatch):
+    """As they stand, from the top of a clone, and there are ten at most."""
+    monkeypatch.chdir(ROOT)
+    (code,) = blocks("python")
+    assert len(code.splitlines()) <= 10
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_every_command_is_in_the_table():
+    """By name, and no other."""
+    (table,) = re.findall(r"## Commands\n(.*?)\n## ", README, re.DOTALL)
+    named = re.findall(
+        r"`(?:regstats )?(\w+)`", "\n".join(line.split("|")[1] for line in table.splitlines() if "|" in line)
+    )
+    assert sorted(main.commands) == sorted(named)
+
+
+def test_every_metric_has_its_columns(store):
+    """In the order of the frame."""
+    rows = re.findall(r"^\| `(\w+)` \| [^|]*\? \| ([^|]*) \|$", README, re.MULTILINE)
+    assert len(rows) == 5
+    for metric, columns in rows:
+        frame = getattr(Stats(store.root), metric)()
+        always = re.sub(r"\([^)]*\),? ?", "", columns)  # those in parentheses only if they are asked for
+        assert list(frame.columns) == always.split(", "), metric
+
+
+def test_every_parameter_and_setting_is_explained():
+    """With the defaults that hold."""
+    assert all(f"`{name}`" in README for name in Parameters.__annotations__)
+    (toml,) = blocks("toml")
+    shown = msgspec.toml.decode(toml)
+    assert list(Settings.__struct_fields__) == list(shown)
+    defaults = msgspec.to_builtins(Settings())
+    assert {k: v for k, v in defaults.items() if k not in ("token", "sources")} == {
+        k: v for k, v in shown.items() if k not in ("token", "sources")
+    }
+
+
+@pytest.mark.parametrize("path", re.findall(r"`((?:notebooks|tests|sql|data)/[\w./-]+)`", README))
+def test_every_file_that_is_named_is_there(path):
+    """Or the reader would look for it in vain."""
+    assert (ROOT / path).exists() or (ROOT / "regstats" / path).exists()
