@@ -75,7 +75,7 @@ def test_a_worker_that_dies_is_replaced(collector, patiently):
     """And what it had acknowledged is sealed by the process that started it."""
     collector.start()
     post(collector, 0)
-    ps = ["ps", "--no-headers", "-o", "pid,args", "--ppid", str(collector.process.pid)]
+    ps = ["ps", "-ww", "--no-headers", "-o", "pid,args", "--ppid", str(collector.process.pid)]
     lines = subprocess.run(ps, capture_output=True, check=True, text=True).stdout.splitlines()
     (worker,) = [line.split()[0] for line in lines if "spawn_main" in line]
     subprocess.run(["kill", "-KILL", worker], check=True)
