@@ -11,12 +11,14 @@ import multiprocessing
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from flask import Flask, Response
 from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
 from granian.server import Server
 from werkzeug.exceptions import HTTPException
 
@@ -66,14 +68,16 @@ def serve(settings: Settings) -> None:
         workers=settings.workers,
         blocking_threads=_THREADS,
         respawn_failed_workers=True,
-        log_enabled=False,
+        log_level=LogLevels.warning,
         websockets=False,
     )
-    with _every(settings.seal_interval, lambda: seal(store)):
-        _log.info("Listening on http://%s:%s, storing in %s.", settings.host, settings.port, store.root.resolve())
-        server.serve(target_loader=functools.partial(_worker, settings), wrap_loader=False)
-    seal(store)
-    _log.info("Stopped; everything that was acknowledged is sealed.")
+    try:
+        with _every(settings.seal_interval, lambda: seal(store)):
+            _log.info("Listening on http://%s:%s, storing in %s.", settings.host, settings.port, store.root.resolve())
+            server.serve(target_loader=functools.partial(_worker, settings), wrap_loader=False)
+    finally:
+        seal(store)
+        _log.info("Stopped.")
 
 
 def seal(store: Store) -> None:
@@ -95,19 +99,16 @@ def _worker(settings: Settings) -> Flask:
     return create_app(settings, journal)
 
 
-class _every:  # noqa: N801 - used like a function
+@contextmanager
+def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
     """Calls something every so many seconds, in a thread, until the end of the block."""
-
-    def __init__(self, seconds: float, call: Callable[[], None]) -> None:
-        self._stop = threading.Event()
-        self._seconds, self._call = seconds, call
-
-    def __enter__(self) -> None:
-        self._thread = _run_every(self._seconds, self._call, self._stop)
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+    stop = threading.Event()
+    thread = _run_every(seconds, call, stop)
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _run_every(seconds: float, call: Callable[[], None], stop: threading.Event) -> threading.Thread:

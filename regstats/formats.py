@@ -56,17 +56,7 @@ def as_table(frame: pd.DataFrame) -> str:
 
 def cells(column: pd.Series[Any]) -> list[str]:
     """The values of a column for people: times to the second, durations in two units, missing values as a dash."""
-    say: Callable[[Any], str] = str
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        say = _time
-    elif pd.api.types.is_datetime64_any_dtype(column):
-        say = _date
-    elif pd.api.types.is_timedelta64_dtype(column):
-        say = duration
-    elif pd.api.types.is_float_dtype(column):
-        say = "{:.2f}".format
-    elif pd.api.types.is_integer_dtype(column):
-        say = "{:,}".format
+    say = _FOR_PEOPLE[_kind(column)]
     return [MISSING if pd.isna(value) else say(value) for value in column]
 
 
@@ -89,14 +79,22 @@ def visible(text: str) -> str:
 
 
 def _json_values(column: pd.Series[Any]) -> list[Any]:
-    say: Callable[[Any], Any] = _plain
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        say = _iso
-    elif pd.api.types.is_datetime64_any_dtype(column):
-        say = _date
-    elif pd.api.types.is_timedelta64_dtype(column):
-        say = pd.Timedelta.total_seconds
+    say = _FOR_PROGRAMS[_kind(column)]
     return [None if pd.isna(value) else say(value) for value in column]
+
+
+def _kind(column: pd.Series[Any]) -> str:
+    """What the values of a column are; the keys of the tables below."""
+    types = pd.api.types
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return "time"
+    tests = {
+        "date": types.is_datetime64_any_dtype,
+        "duration": types.is_timedelta64_dtype,
+        "fraction": types.is_float_dtype,
+        "count": types.is_integer_dtype,
+    }
+    return next((kind for kind, test in tests.items() if test(column)), "text")
 
 
 def _plain(value: Any) -> Any:
@@ -108,12 +106,21 @@ def _iso(value: pd.Timestamp) -> str:
     return value.isoformat().replace("+00:00", "Z")
 
 
-def _date(value: pd.Timestamp) -> str:
-    return f"{value:%Y-%m-%d}"
-
-
-def _time(value: pd.Timestamp) -> str:
-    return f"{value:%Y-%m-%d %H:%M:%S}"
-
+_FOR_PEOPLE: dict[str, Callable[[Any], str]] = {
+    "time": "{:%Y-%m-%d %H:%M:%S}".format,
+    "date": "{:%Y-%m-%d}".format,
+    "duration": duration,
+    "fraction": "{:.2f}".format,
+    "count": "{:,}".format,
+    "text": str,
+}
+_FOR_PROGRAMS: dict[str, Callable[[Any], Any]] = {
+    "time": _iso,
+    "date": "{:%Y-%m-%d}".format,
+    "duration": pd.Timedelta.total_seconds,
+    "fraction": _plain,
+    "count": _plain,
+    "text": _plain,
+}
 
 FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {"table": as_table, "json": as_json, "csv": as_csv}

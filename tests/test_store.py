@@ -189,6 +189,22 @@ def test_readers_never_see_events_missing_or_twice(store):
     assert [f"{number:04}" for number in range(150)] == counted_ids(store)
 
 
+@pytest.mark.parametrize("moment", ["segments", "read"])
+def test_a_seal_in_the_middle_of_a_look(store, monkeypatch, moment):
+    """Between reading the manifest and reading the journal everything moves: the look starts again."""
+    journalled(store, envelope(make_event(id="a")))
+    original = getattr(journal, moment)
+
+    def sealing_first(*arguments, **options):
+        monkeypatch.undo()
+        store.seal()
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(journal, moment, sealing_first)
+    assert ["a"] == counted_ids(store)
+    assert [] == segments(store.journal)
+
+
 def test_a_reader_needs_no_write_access(store):
     """A copy on read-only media, or another user's store."""
     journalled(store, envelope(make_event(id="a")))

@@ -35,10 +35,10 @@ def test_pushes_and_pulls_of_skopeo(collector, registry, skopeo, make_image, pat
     names = ("repository", "tag", "digest", "actor")
     expected = [dict(zip(names, (r, t, i.digest, a), strict=True)) | who | {"pushes": 1, "updates": 1}
                 for r, t, i, a in pushed]  # fmt: skip
-    patiently(expected, lambda: sorted_rows(collector.ask("pushes", *BY)))
+    patiently(sorted_rows(expected), lambda: sorted_rows(collector.ask("pushes", *BY)))
     expected = [dict(zip(names, (r, t, i.digest, a), strict=True)) | who
                 | {"pulls": n, "version_checks": 0, "requests": n} for r, t, i, a, n in pulled]  # fmt: skip
-    patiently(expected, lambda: sorted_rows(collector.ask("pulls", *BY)))
+    patiently(sorted_rows(expected), lambda: sorted_rows(collector.ask("pulls", *BY)))
 
 
 def sorted_rows(rows):

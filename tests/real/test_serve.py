@@ -30,7 +30,7 @@ def test_a_stop_seals_everything(collector, how):
     assert 0 == collector.process.wait(60)
     assert [] == list((collector.data / "journal").glob("*.ndjson"))
     assert expected(20) == event_ids(collector)
-    assert "everything that was acknowledged is sealed" in collector.log
+    assert collector.log.endswith("Stopped.\n")
 
 
 def test_a_kill_loses_and_repeats_nothing(collector):
@@ -105,8 +105,8 @@ def test_a_port_that_is_taken_is_refused(collector, tmp_path):
 def test_large_and_chunked_bodies(collector):
     """413 is answered in a way that senders see, and the limit holds without a length."""
     collector.start()
-    assert 413 == collector.post(bytes(5_000_000))
-    assert 413 == collector.post(iter([bytes(1_000_000)] * 5))
+    assert 413 == collector.post(bytes(30_000_000))
+    assert 413 == collector.post(iter([bytes(1_000_000)] * 30))
     assert 204 == collector.post(iter([envelope(make_event(digest="sha256:0000"))]))
     collector.stop()
     assert expected(1) == event_ids(collector)
