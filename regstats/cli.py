@@ -126,7 +126,9 @@ def report(data: str, since: str | None, until: str | None, out: Path) -> None:
 
 
 @main.command()
-@click.option("--data", metavar="DIR", help="Where to put the demo's store.  [default: ./data/demo-…, a new one]")
+@click.option(
+    "--data", metavar="DIR", help="Where to put the demo's store.  [default: $REGSTATS_DATA/demo, else ./data/demo]"
+)
 @click.option("--once", is_flag=True, help="Stop when all is shown, instead of serving on.")
 def demo(data: str | None, once: bool) -> None:
     """Shows the whole job, with nothing else needed: a day of a small team's registry, sent to a collector."""

@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from makers import NOW, envelope, journalled
 
 from regstats.stats import Stats
 from regstats.store import Store
+
+# How fast this machine is today says nothing about what is right.
+settings.register_profile("regstats", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("regstats")
 
 
 @pytest.fixture

@@ -107,6 +107,7 @@ def test_a_file_that_is_not_there(store, tmp_path):
         import_file(tmp_path / "nosuch", store, "default", NOW)
 
 
+@pytest.mark.slow
 def test_real_recordings(shared, store):
     """Every recorded operation of real clients can be imported, and all of it is understood."""
     done = [import_file(path, store, "default", NOW) for path in sorted(shared.glob("captures/*.jsonl"))]
