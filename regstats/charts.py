@@ -21,9 +21,9 @@ def pulls(frame: pd.DataFrame) -> go.Figure:
 
 
 def pushes(frame: pd.DataFrame) -> go.Figure:
-    """Updates and other pushes over time, summed over whatever the frame is split by."""
+    """Updates, other pushes and deletes over time, summed over whatever the frame is split by."""
     split = frame.assign(repeated=frame["pushes"] - frame["updates"])
-    return _over_time(split, {"updates": _GREEN, "repeated": _GREY}, title="Pushes over time")
+    return _over_time(split, {"updates": _GREEN, "repeated": _GREY, "deletes": _RED}, title="Pushes over time")
 
 
 def repositories(frame: pd.DataFrame) -> go.Figure:

@@ -1,17 +1,16 @@
-"""DuckDB over a store: the views `events`, `deliveries`, `pulls` and `pushes`, always of the store as it is now."""
+"""DuckDB over a store: the views `events`, `deliveries`, `pulls`, `pushes` and `deletes`, of the store as it is now."""
 
-import re
 import threading
-from importlib import resources
+from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from regstats.store import DELIVERIES, EVENTS, Snapshot, Store, TableName, to_table, understand, unique
-
-# No network: DuckDB would fetch extensions by itself.
-_CONFIG: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+from regstats import accounting
+from regstats.database import connect, read_parquet, sql_text
+from regstats.store import DELIVERIES, EVENTS, Part, Snapshot, Store, TableName, to_table, understand, unique
 
 
 class Engine:
@@ -21,8 +20,7 @@ class Engine:
         self._store = store
         self._lock = threading.Lock()
         self._known: object = None
-        self._connection = duckdb.connect(config=_CONFIG)
-        self._connection.execute("set timezone = 'UTC'")
+        self._connection = connect()
 
     def query(self, sql: str, values: dict[str, Any] | None = None) -> pa.Table:
         """The rows of a query over the store as it is now."""
@@ -41,7 +39,8 @@ class Engine:
             deliveries, events = understand(snapshot.unsealed)
             self._define("deliveries", snapshot, "received_at", to_table(deliveries, DELIVERIES), "delivery_id")
             self._define("events", snapshot, "timestamp", to_table(unique(events), EVENTS), "source, event_id")
-            for view in ("pushes", "pulls"):
+            self._define_pulls(snapshot)
+            for view in ("pushes", "deletes"):
                 self._connection.execute(f"create or replace view {view} as {sql_text(f'views/{view}')}")
             self._known = snapshot.key
 
@@ -49,33 +48,38 @@ class Engine:
         """The view of a table: its sealed parts, and those unsealed rows that are not in them."""
         self._connection.register("incoming", unsealed)
         incoming = f"select *, cast({moment} as date) as date from incoming"
-        sealed = self._sealed(table, snapshot, unsealed.schema.names)
+        sealed = self._sealed((part for part in snapshot.parts if part.table == table), unsealed.schema.names)
         if sealed and unsealed.num_rows:
             # A repeated event has the date of its twin, or, where its time is that of receipt, comes within a day.
             near = f"date >= (select min(date) - 1 from ({incoming})) and date <= (select max(date) from ({incoming}))"
             incoming += f" anti join (select {identity} from ({sealed}) where {near}) using ({identity})"
         self._connection.execute(f"create or replace table unsealed_{table} as {incoming}")
         self._connection.unregister("incoming")
-        both = f"{sealed} union all by name from unsealed_{table}" if sealed else f"from unsealed_{table}"
-        self._connection.execute(f"create or replace view {table} as select *, epoch_us({moment}) as us from ({both})")
+        self._define_view(table, moment, sealed, f"unsealed_{table}")
 
-    def _sealed(self, table: TableName, snapshot: Snapshot, columns: list[str]) -> str | None:
-        """The live parts of a table as a query; None where there are none."""
-        files = ", ".join(_literal(self._store.path_of(part)) for part in snapshot.parts if part.table == table)
-        if not files:
-            return None
-        # Columns by name: hive partitioning would make one of every `key=value` directory above the store, too.
-        return (
-            f"select {', '.join(columns)}, date "
-            f"from read_parquet([{files}], hive_partitioning = true, hive_types = {{date: date}})"
-        )
+    def _define_pulls(self, snapshot: Snapshot) -> None:
+        """The view of pulls: those of dates that are accounted for already, and those of all other dates, made now."""
+        unsealed = {day for (day,) in self._connection.sql("select distinct date from unsealed_events").fetchall()}
+        accounted = _accounted(snapshot.parts, unsealed)
+        dates = unsealed | {part.date for part in snapshot.parts if part.table == "events"}
+        others = accounting.sql(dates - accounted.keys())
+        self._connection.execute(f"create or replace table open_pulls as {others}")
+        sealed = self._sealed(accounted.values(), accounting.COLUMNS)
+        self._define_view("pulls", "timestamp", sealed, "open_pulls")
+
+    def _sealed(self, parts: Iterable[Part], columns: Iterable[str]) -> str | None:
+        files = [self._store.path_of(part) for part in parts]
+        return read_parquet(files, columns) if files else None
+
+    def _define_view(self, name: str, moment: str, sealed: str | None, table: str) -> None:
+        both = f"{sealed} union all by name from {table}" if sealed else f"from {table}"
+        self._connection.execute(f"create or replace view {name} as select *, epoch_us({moment}) as us from ({both})")
 
 
-def _literal(path: str) -> str:
-    """A path as SQL text that means this file: DuckDB reads file names as globs."""
-    return "'" + re.sub(r"[*?\[]", r"[\g<0>]", path).replace("'", "''") + "'"
-
-
-def sql_text(name: str) -> str:
-    """The text of a `.sql` file of this package."""
-    return (resources.files("regstats") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+def _accounted(parts: list[Part], unsealed: set[date]) -> dict[date, Part]:
+    """The dates whose pulls can be read, because no event near them is unsealed."""
+    return {
+        day: part
+        for day, part in accounting.accounted(parts).items()
+        if not any(abs((day - other).days) <= 1 for other in unsealed)
+    }

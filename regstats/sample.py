@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from regstats.compact import account
 from regstats.events import Delivery
 from regstats.journal import Journal
 from regstats.store import Store
@@ -346,6 +347,7 @@ def write(root: Path) -> None:
     journal.append(day())
     journal.rotate()
     store.seal()
+    account(store, DAY + timedelta(days=2))
     store.journal.rmdir()
     (root / "lock").unlink()
 

@@ -8,7 +8,8 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from regstats.engine import Engine, sql_text
+from regstats.database import sql_text
+from regstats.engine import Engine
 from regstats.parameters import Interval, Moment, Parameters, Query, moment, understand
 from regstats.store import Store, utc_now
 
@@ -38,7 +39,9 @@ class Stats:
     def pulls(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
         """How often is it pulled, over time?
 
-        Columns: period, the columns of `by`, pulls, version_checks, requests. One row per period with any request.
+        Columns: period, the columns of `by`, pulls, downloads (the pulls that fetched layers), version_checks (asked
+        whether there is something new, and fetched nothing), requests (the raw manifest events that all of it was made
+        of). One row per period with any request.
         """
         return self._series("pulls", parameters)
 
@@ -46,15 +49,15 @@ class Stats:
         """How often is it pushed, over time?
 
         Columns: period, the columns of `by`, pushes (of manifests with a tag), updates (pushes that changed the digest
-        of their tag). One row per period with any push.
+        of their tag), deletes (requests that deleted a manifest or tag). One row per period with any of them.
         """
         return self._series("pushes", parameters)
 
     def repositories(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
         """What is there? One row per repository, the most pulled first.
 
-        Columns: repository, pulls, version_checks, pushes, updates, tags, actors, pullers (distinct actor and address),
-        first_pull, last_pull, first_push, last_push.
+        Columns: repository, pulls, downloads, version_checks, pushes, updates, tags, actors, pullers (distinct actor
+        and address), first_pull, last_pull, first_push, last_push.
         """
         return self._metric("repositories", understand(parameters, now=self._now, interval="total"))
 
@@ -85,7 +88,7 @@ class Stats:
         return self._metric("quarantine", understand({"limit": limit}, now=self._now))
 
     def sql(self, query: str, **values: Any) -> duckdb.DuckDBPyRelation:
-        """Anything else, in SQL: a DuckDB relation over `events`, `pulls`, `pushes` and `deliveries`.
+        """Anything else, in SQL: a DuckDB relation over `events`, `pulls`, `pushes`, `deletes` and `deliveries`.
 
         `$name` in the query stands for the keyword argument of that name.
 

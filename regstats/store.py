@@ -3,6 +3,7 @@
     DATA/journal/…ndjson                         acknowledged, not yet sealed (`journal`)
     DATA/deliveries/date=<received>/<part>.parquet
     DATA/events/date=<event date>/<part>.parquet
+    DATA/pulls/date=<date of the pull>/<part>.parquet   derived from events (`accounting`)
     DATA/manifest.json                           the live parts; replaced atomically: the one point of commit
 
 Writers hold DATA/lock. Readers hold nothing: they read the manifest, then the journal, then see whether the manifest is
@@ -31,7 +32,9 @@ from regstats.errors import StoreError, StoreNotFoundError
 from regstats.events import Delivery, Event
 from regstats.payloads import parse
 
-TableName = Literal["deliveries", "events"]
+TableName = Literal["deliveries", "events", "pulls"]
+
+_GRACE = timedelta(minutes=10)  # longer than the longest query
 
 _ARROW_TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),
@@ -79,6 +82,8 @@ class Manifest(Struct, frozen=True):
     parts: list[Part] = []
     sealed: list[str] = []
     """Segments that are in `parts`, and may still be in the journal after a crash."""
+    retired: dict[str, datetime] = {}
+    """Paths of parts that counted until then. A reader may be at them, so they go a little later."""
 
 
 Identity = tuple[str, str]
@@ -223,9 +228,32 @@ class Store:
             parts.append(part)
         return parts
 
+    def replace(self, table: TableName, day: date, name: str, rows: pa.Table) -> None:
+        """Puts one part in the place of all parts of a table for a date."""
+        part = Part(table, day, name, rows.num_rows)
+        with self._locked():
+            _write_parquet(rows, self.root / part.path)
+            manifest = self.manifest()
+            old = [p for p in manifest.parts if (p.table, p.date) == (table, day) and p != part]
+            retired = manifest.retired | {p.path: utc_now() for p in old if p.path != part.path}
+            kept = [p for p in manifest.parts if p not in old and p != part]
+            self._set_manifest(msgspec.structs.replace(manifest, parts=[*kept, part], retired=self._swept(retired)))
+
+    def _swept(self, retired: dict[str, datetime]) -> dict[str, datetime]:
+        """Deletes the files of parts that have been retired long enough; the others."""
+        kept = {path: since for path, since in retired.items() if utc_now() - since < _GRACE}
+        for path in retired.keys() - kept.keys():
+            (self.root / path).unlink(missing_ok=True)
+        return kept
+
     def _commit(self, before: Manifest, parts: list[Part], segment: Path) -> None:
         still_there = [name for name in before.sealed if (self.journal / f"{name}{segment.suffix}").exists()]
-        after = Manifest(before.version + 1, sorted([*before.parts, *parts]), [*still_there, segment.stem])
+        self._set_manifest(
+            msgspec.structs.replace(before, parts=[*before.parts, *parts], sealed=[*still_there, segment.stem])
+        )
+
+    def _set_manifest(self, manifest: Manifest) -> None:
+        after = msgspec.structs.replace(manifest, version=manifest.version + 1, parts=sorted(manifest.parts))
         _replace(self._manifest_path, msgspec.json.format(msgspec.json.encode(after), indent=1))
 
     @contextmanager

@@ -52,7 +52,10 @@ def test_parameters_reach_the_metric(run, store):
     journalled(store, *(envelope(make_event(repository=name, tag=tag)) for name in "abc" for tag in ("1", "2")))
     by = run("pulls", "--by", "repository,tag", "--interval", "total", "--format", "json", "--repository", "a")
     again = run("pulls", "--by", "repository", "--by", "tag", "--interval", "total", "--format", "json", "--limit", "2")
-    expected = [{"repository": "a", "tag": tag, "pulls": 1, "version_checks": 0, "requests": 1} for tag in ("1", "2")]
+    expected = [
+        {"repository": "a", "tag": tag, "pulls": 1, "downloads": 0, "version_checks": 0, "requests": 1}
+        for tag in ("1", "2")
+    ]
     assert expected == json.loads(by.output) == json.loads(again.output)
 
 

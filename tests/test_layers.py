@@ -11,7 +11,9 @@ ROOT = Path(regstats.__file__).parent
 ORDER = """
     errors config events useragents
     payloads.distribution payloads
-    journal store importer sample
+    journal store
+    database accounting compact
+    importer sample
     engine parameters stats
     formats charts report
     collector app demo

@@ -30,7 +30,7 @@ def test_pulls_over_time(stats_of):
 def test_pushes_over_time(stats_of):
     """Updates, and pushes that changed nothing."""
     stats = stats_of(make_push(), make_push(), make_push(digest="sha256:b"))
-    updates, repeated = charts.pushes(stats.pushes()).data
+    updates, repeated, _ = charts.pushes(stats.pushes()).data
     assert ([2], [1]) == (list(updates.y), list(repeated.y))
 
 

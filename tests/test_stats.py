@@ -24,19 +24,20 @@ def at(day, hour=12, minute=0):
 
 
 def test_pulls_per_day(stats_of):
-    """GETs of manifests are pulls, HEADs version checks; blobs and pushes are neither."""
+    """A pull is what a client did, whatever requests it took; blobs make it a download, pushes are something else."""
     stats = stats_of(
         make_event(at=at(22)),
         make_event(at=at(22, 23, 59)),
-        make_event(at=at(23), tag=None),
         make_event(at=at(23), method="HEAD"),
-        make_event(at=at(23), media_type=INDEX),
-        make_event(at=at(23), media_type=BLOB, tag=None),
-        make_push(at=at(23)),
+        make_event(at=at(23, 12, 1), tag=None),
+        make_event(at=at(23, 12, 1), media_type=BLOB, tag=None, digest=B),
+        make_event(at=at(23, 12, 1), media_type=BLOB, tag=None, digest=C),
+        make_event(at=at(23, 14), method="HEAD"),
+        make_push(at=at(23, 15), digest=B),
     )
     frame = stats.pulls()
-    assert ["period", "pulls", "version_checks", "requests"] == list(frame.columns)
-    assert [(pd.Timestamp(2026, 11, 22), 2, 0, 2), (pd.Timestamp(2026, 11, 23), 2, 1, 3)] == rows(frame)
+    assert ["period", "pulls", "downloads", "version_checks", "requests"] == list(frame.columns)
+    assert [(pd.Timestamp(2026, 11, 22), 2, 0, 0, 2), (pd.Timestamp(2026, 11, 23), 1, 1, 1, 3)] == rows(frame)
 
 
 def test_pulls_by_columns_in_total(stats_of):
@@ -48,7 +49,7 @@ def test_pulls_by_columns_in_total(stats_of):
         make_event(repository="b", actor="alice"),
     )
     frame = stats.pulls(interval="total", by=["repository", "actor"])
-    assert [("a", "alice", 1, 0, 1), ("b", None, 1, 0, 1), ("b", "alice", 2, 0, 2)] == rows(frame)
+    assert [("a", "alice", 1, 0, 0, 1), ("b", None, 1, 0, 0, 1), ("b", "alice", 2, 0, 0, 2)] == rows(frame)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +135,9 @@ def test_pushes_and_updates(stats_of):
         make_push(at=at(22), digest=C, tag=None, media_type=BLOB),
     )
     expected = [
-        (pd.Timestamp(2026, 11, 20), 1, 1),
-        (pd.Timestamp(2026, 11, 21), 1, 0),
-        (pd.Timestamp(2026, 11, 22), 4, 4),
+        (pd.Timestamp(2026, 11, 20), 1, 1, 0),
+        (pd.Timestamp(2026, 11, 21), 1, 0, 0),
+        (pd.Timestamp(2026, 11, 22), 4, 4, 0),
     ]
     assert expected == rows(stats.pushes())
 
@@ -144,13 +145,43 @@ def test_pushes_and_updates(stats_of):
 def test_an_update_is_known_from_before_the_window(stats_of):
     """A repeated push is none, even if the first one is not asked for."""
     stats = stats_of(make_push(at=at(20), digest=A), make_push(at=at(22), digest=A))
-    assert [(pd.Timestamp(2026, 11, 22), 1, 0)] == rows(stats.pushes(since="2026-11-21"))
+    assert [(pd.Timestamp(2026, 11, 22), 1, 0, 0)] == rows(stats.pushes(since="2026-11-21"))
 
 
 def test_late_pushes_are_put_in_order_by_their_own_time(stats_of):
     """What arrives last may have happened first."""
     stats = stats_of(make_push(at=at(22), digest=B), make_push(at=at(20), digest=A), make_push(at=at(23), digest=A))
     assert [1, 1, 1] == list(stats.pushes()["updates"])
+
+
+def test_deletes(stats_of):
+    """A delete by digest of a manifest, with the tags that went; one of a blob looks the same, and does not count."""
+    gone = {"action": "delete", "method": "DELETE", "media_type": None, "size": None}
+    stats = stats_of(
+        make_push(at=at(20), digest=A, tag="1"),
+        make_push(at=at(20), digest=A, tag="2"),
+        make_push(at=at(20), digest=B, tag=None),
+        make_event(at=at(21), digest=A, tag=None, request_id="manifest", **gone),
+        make_event(at=at(21), digest=None, tag="1", request_id="manifest", **gone),
+        make_event(at=at(21), digest=None, tag="2", request_id="manifest", **gone),
+        make_event(at=at(22), digest=B, tag=None, request_id="untagged", **gone),
+        make_event(at=at(22), digest=C, tag=None, request_id="blob", **gone),
+        make_event(at=at(23), digest=None, tag="1", request_id="tag", **gone),
+        make_push(at=at(24), digest=A, tag="1"),
+    )
+    deleted = stats.sql("select request_id, kind, tag, digest from deletes order by all").fetchall()
+    assert [
+        ("blob", "blob", None, C),
+        ("manifest", "manifest", "1", A),
+        ("manifest", "manifest", "2", A),
+        ("tag", "tag", "1", None),
+        ("untagged", "manifest", None, B),
+    ] == deleted
+    assert [(20, 2, 2, 0), (21, 0, 0, 1), (22, 0, 0, 1), (23, 0, 0, 1), (24, 1, 1, 0)] == rows(
+        stats.pushes().assign(period=lambda frame: frame["period"].dt.day)
+    )
+    assert [3] == list(stats.activity()["deletes"])
+    assert [1, 2, 1] == list(stats.pushes(by="tag", interval="total")["deletes"][[0, 1, 2]])
 
 
 def test_repositories(stats_of):
@@ -165,8 +196,8 @@ def test_repositories(stats_of):
         make_push(repository="b", at=at(19), actor="ci", digest=A),
     )
     assert [
-        ("a", 3, 1, 1, 1, 2, 4, 3, at(20), at(22), at(19), at(19)),
-        ("b", 0, 0, 2, 1, 1, 1, 0, None, None, at(18), at(19)),
+        ("a", 3, 0, 1, 1, 1, 2, 4, 3, at(20), at(22), at(19), at(19)),
+        ("b", 0, 0, 0, 2, 1, 1, 1, 0, None, None, at(18), at(19)),
     ] == rows(stats.repositories())
 
 
@@ -284,9 +315,9 @@ def test_sql(stats_of):
     query = "select count(*) from {} where $wanted is not null"
     counted = {
         view: stats.sql(query.format(view), wanted=1).fetchall()[0][0]
-        for view in ("events", "pulls", "pushes", "deliveries")
+        for view in ("events", "pulls", "pushes", "deletes", "deliveries")
     }
-    assert {"events": 2, "pulls": 1, "pushes": 1, "deliveries": 2} == counted
+    assert {"events": 2, "pulls": 1, "pushes": 1, "deletes": 0, "deliveries": 2} == counted
     assert 1 == len(stats.sql("from events where repository = $name", name="a").to_arrow_table())
 
 

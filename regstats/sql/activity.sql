@@ -1,9 +1,9 @@
 -- Who does what?
 -- Grain: one row per actor, and period if asked for; the actor NULL is everybody without a name. Time zone: of days, `tz`.
--- deletes: requests, not events: one delete of a manifest is an event for it and one for each of its tags.
+-- deletes: requests that deleted a manifest, tag or repository, however many tags went with it; not those of blobs.
 with done as (
   select {period} as period, actor, timestamp, {day} as day, repository, client_address, client,
-    false as is_pull, false as is_push, case when action = 'delete' then coalesce(request_id, event_id) end as deletion
+    false as is_pull, false as is_push, null as deletion
   from events
   where {where}
   union all
@@ -14,6 +14,10 @@ with done as (
   select {period}, actor, timestamp, {day}, repository, client_address, client, false, true, null
   from pushes
   where {where}
+  union all
+  select {period}, actor, timestamp, {day}, repository, client_address, client, false, false, request_id
+  from deletes
+  where {where} and kind <> 'blob'
 )
 select
   period, actor,

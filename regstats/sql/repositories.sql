@@ -4,19 +4,20 @@
 with used as (
   select
     repository, tag, actor,
-    kind in ('pull_by_tag', 'pull_by_digest') as is_pull, kind = 'version_check' as is_check,
+    kind in ('pull_by_tag', 'pull_by_digest') as is_pull, downloaded, kind = 'version_check' as is_check,
     false as is_push, false as is_update, timestamp,
     concat(coalesce(actor, ''), ' ', coalesce(client_address, '')) as puller
   from pulls
   where {where}
   union all
-  select repository, tag, actor, false, false, true, is_update, timestamp, null
+  select repository, tag, actor, false, false, false, true, is_update, timestamp, null
   from pushes
   where {where}
 )
 select
   repository,
   count(*) filter (where is_pull) as pulls,
+  count(*) filter (where is_pull and downloaded) as downloads,
   count(*) filter (where is_check) as version_checks,
   count(*) filter (where is_push) as pushes,
   count(*) filter (where is_update) as updates,

@@ -1,0 +1,67 @@
+"""For which dates pulls are accounted for, and doing it.
+
+The rule itself is `sql/views/pulls.sql`. Whether two events belong together depends only on events less than three
+hours around them. So a date is accounted for from its own events and those of its neighbours, by whoever needs it: a
+reader for dates that are open, the collector once for a date that is closed. The rows are the same.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+
+import pyarrow as pa
+
+from regstats.database import connect, read_parquet, sql_text
+from regstats.store import EVENTS, Part, Store
+
+COLUMNS = (
+    "timestamp", "source", "repository", "tag", "digest", "media_type", "kind", "actor", "client_address",
+    "user_agent", "client", "client_version", "requests", "blobs", "bytes", "downloaded", "event_id",
+)  # fmt: skip
+
+_DAY = timedelta(days=1)
+_SETTLED = timedelta(hours=3)
+
+
+def basis(parts: Iterable[Part], day: date) -> str:
+    """A name for what the pulls of a date are made from: equal for the same parts of that date and its neighbours."""
+    used = sorted(part.path for part in _around(parts, day))
+    return hashlib.sha256("\n".join(used).encode()).hexdigest()[:32]
+
+
+def accounted(parts: list[Part]) -> dict[date, Part]:
+    """The parts of pulls that are made from the events as they are now; any other is out of date."""
+    return {part.date: part for part in parts if part.table == "pulls" and part.name == basis(parts, part.date)}
+
+
+def is_closed(day: date, now: datetime) -> bool:
+    """Whether nothing that happens now can belong to a pull of that date."""
+    return (now - _SETTLED).date() > day
+
+
+def sql(days: Iterable[date]) -> str:
+    """The pulls of some dates as a query over `events`."""
+    wanted = set(days)
+    around = {day + offset for day in wanted for offset in (-_DAY, timedelta(0), _DAY)}
+    text = sql_text("views/pulls").replace("{dates}", _among(around))
+    return f"select {', '.join(COLUMNS)}, date from ({text}) as p where {_among(wanted)}"
+
+
+def of_date(store: Store, parts: Iterable[Part], day: date) -> pa.Table:
+    """The pulls of a date, from its events and its neighbours'."""
+    events = read_parquet(map(store.path_of, _around(parts, day)), EVENTS.names)
+    with connect() as connection:
+        connection.execute(f"create view events as select *, epoch_us(timestamp) as us from ({events})")
+        pulls = connection.sql(
+            f"select * exclude date from ({sql([day])}) order by repository, tag, timestamp, event_id"
+        )
+        return pulls.to_arrow_table()
+
+
+def _around(parts: Iterable[Part], day: date) -> list[Part]:
+    return [part for part in parts if part.table == "events" and abs(part.date - day) <= _DAY]
+
+
+def _among(days: set[date]) -> str:
+    listed = ", ".join(f"date '{day}'" for day in sorted(days))
+    return f"date in ({listed})" if listed else "false"

@@ -1,0 +1,42 @@
+"""DuckDB, and files as SQL."""
+
+import re
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any
+
+import duckdb
+
+# No network: DuckDB would fetch extensions by itself.
+_CONFIG: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A database in memory, whose times are UTC."""
+    connection = duckdb.connect(config=_CONFIG)
+    connection.execute("set timezone = 'UTC'")
+    return connection
+
+
+def sql_text(name: str) -> str:
+    """The text of a `.sql` file of this package."""
+    return (resources.files("regstats") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def read_parquet(files: Iterable[str], columns: Iterable[str]) -> str:
+    """The rows of some Parquet files as a query: these columns, and `date` from the name of the directory."""
+    # Columns by name: hive partitioning would make one of every `key=value` directory above the store, too.
+    return (
+        f"select {', '.join(columns)}, date "
+        f"from read_parquet([{', '.join(map(_file, files))}], hive_partitioning = true, hive_types = {{date: date}})"
+    )
+
+
+def literal(text: str) -> str:
+    """Any text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _file(path: str) -> str:
+    """A path as SQL text that means this file: DuckDB reads file names as globs."""
+    return literal(re.sub(r"[*?\[]", r"[\g<0>]", path))

@@ -1,0 +1,32 @@
+-- What was deleted: a registry sends an event for the manifest or blob, and, with the same request, one for each tag.
+-- Grain: one row per delete request and tag; one with tag NULL where no tag went with it. Time zone: none.
+-- A delete of a blob looks like one of a manifest: it is a manifest if that digest was ever seen as one, or if tags went.
+with deletion as (
+  select
+    timestamp, us, date, source, repository, tag,
+    coalesce(digest, max(digest) over (partition by source, repository, coalesce(request_id, event_id))) as digest,
+    count(tag) over (partition by source, repository, coalesce(request_id, event_id)) as tags,
+    actor, client_address, user_agent, client, client_version,
+    coalesce(request_id, event_id) as request_id, event_id
+  from events
+  where action = 'delete'
+),
+manifest as (
+  select distinct e.source, e.repository, e.digest
+  from events as e
+  inner join (select distinct source, repository, digest from deletion where tags = 0) as d
+    on e.source = d.source and e.repository = d.repository and e.digest = d.digest
+  where e.kind in ('manifest', 'index')
+)
+select
+  d.timestamp, d.us, d.date, d.source, d.repository, d.tag, d.digest, cast(null as varchar) as media_type,
+  case
+    when d.digest is null and d.tag is null then 'repository'
+    when d.digest is null then 'tag'
+    when d.tag is not null or m.digest is not null then 'manifest'
+    else 'blob'
+  end as kind,
+  d.actor, d.client_address, d.user_agent, d.client, d.client_version, d.request_id, d.event_id
+from deletion as d
+left join manifest as m on d.source = m.source and d.repository = m.repository and d.digest = m.digest
+where d.tag is not null or d.tags = 0
