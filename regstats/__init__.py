@@ -9,6 +9,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from regstats.config import NOBODY, Exclude
 from regstats.errors import RegstatsError
 
 if TYPE_CHECKING:
@@ -16,18 +17,25 @@ if TYPE_CHECKING:
     from regstats.parameters import Moment
     from regstats.stats import Stats
 
-__all__ = ["RegstatsError", "charts", "open"]
+__all__ = ["NOBODY", "Exclude", "RegstatsError", "charts", "open"]
 __version__ = "0.1.0"
 
 
-def open(data: str | os.PathLike[str] | None = None, *, now: "Moment | None" = None) -> "Stats":  # noqa: A001
+def open(  # noqa: A001
+    data: str | os.PathLike[str] | None = None,
+    *,
+    now: "Moment | None" = None,
+    exclude: Exclude | None = None,
+) -> "Stats":
     """The numbers of the store at `data` (default: `$REGSTATS_DATA`, else `./data`), as of `now` (default: the clock).
 
+    `exclude` says who is not counted: `Exclude(actors=["ci-*"])`, `NOBODY`; by default what `regstats.toml` says, and
+    else the requests of proxies and replication.
     Raises StoreNotFoundError where there is no such directory.
     """
     from regstats.stats import Stats
 
-    return Stats(data, now=now)
+    return Stats(data, now=now, exclude=exclude)
 
 
 def __getattr__(name: str) -> Any:

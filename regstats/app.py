@@ -23,6 +23,7 @@ from granian.server import Server
 from werkzeug.exceptions import HTTPException
 
 from regstats import collector
+from regstats.compact import account
 from regstats.config import Settings, check_exposure
 from regstats.errors import ConfigError
 from regstats.journal import Journal
@@ -31,6 +32,7 @@ from regstats.store import Store, utc_now
 _log = logging.getLogger(__name__)
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+_ACCOUNT_SECONDS = 60
 _THREADS = 16  # deliveries that one worker handles at once
 
 
@@ -72,7 +74,7 @@ def serve(settings: Settings) -> None:
         websockets=False,
     )
     try:
-        with _every(settings.seal_interval, lambda: seal(store)):
+        with _every(settings.seal_interval, lambda: seal(store)), _every(_ACCOUNT_SECONDS, lambda: _account(store)):
             _log.info("Listening on http://%s:%s, storing in %s.", settings.host, settings.port, store.root.resolve())
             server.serve(target_loader=functools.partial(_worker, settings), wrap_loader=False)
     finally:
@@ -89,6 +91,14 @@ def seal(store: Store) -> None:
         return
     if sealed.quarantined:
         _log.warning("%d deliveries went to quarantine; see `regstats quarantine`.", sealed.quarantined)
+
+
+def _account(store: Store) -> None:
+    """Accounts for the pulls of closed dates; without it readers do, each time."""
+    try:
+        account(store, utc_now())
+    except Exception:  # noqa: BLE001 - derived data can wait, taking deliveries cannot
+        _log.exception("Could not account for pulls; it is tried again.")
 
 
 def _worker(settings: Settings) -> Flask:

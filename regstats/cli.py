@@ -29,6 +29,12 @@ data_option = click.option(
     show_default="$REGSTATS_DATA, else ./data",
     help="The store.",
 )
+config_option = click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Settings, for what is excluded.  [default: ./regstats.toml if it is there]",
+)
 format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
 )
@@ -81,6 +87,7 @@ def import_(data: str, source: str, files: tuple[Path, ...]) -> None:
     \b
     Example: regstats import notifications.jsonl.gz
     """
+    from regstats.compact import account
     from regstats.importer import import_file
     from regstats.store import Store, utc_now
 
@@ -91,6 +98,18 @@ def import_(data: str, source: str, files: tuple[Path, ...]) -> None:
             f"{file}: {done.deliveries:,} deliveries, {done.events:,} new events, {done.duplicates:,} known already, "
             f"{done.quarantined:,} not understood"
         )
+    account(store, utc_now())
+
+
+@main.command()
+@data_option
+def compact(data: str) -> None:
+    """Puts the store in order, as a running collector does by itself: accounts for the pulls of closed dates."""
+    from regstats.compact import account
+    from regstats.store import Store, utc_now
+
+    done = account(Store(data), utc_now())
+    click.echo(f"Accounted for the pulls of {done:,} dates.")
 
 
 @main.command()
@@ -109,10 +128,11 @@ def quarantine(data: str, form: str, limit: int | None) -> None:
 
 @main.command()
 @data_option
+@config_option
 @click.option("--since", help=HELP["since"])
 @click.option("--until", help=HELP["until"])
 @click.option("--out", default="report.html", show_default=True, type=click.Path(path_type=Path))
-def report(data: str, since: str | None, until: str | None, out: Path) -> None:
+def report(data: str, file: Path | None, since: str | None, until: str | None, out: Path) -> None:
     """Writes the numbers as one HTML file that needs nothing else.
 
     \b
@@ -121,7 +141,7 @@ def report(data: str, since: str | None, until: str | None, out: Path) -> None:
     from regstats.report import write
     from regstats.stats import Stats
 
-    write(Stats(data), out, since=since, until=until)
+    write(Stats(data, exclude=config.load(file).exclude), out, since=since, until=until)
     click.echo(f"Wrote {out.resolve()}")
 
 
@@ -138,17 +158,20 @@ def demo(data: str | None, once: bool) -> None:
 
 
 def _metric_command(metric: str, question: str) -> None:
-    def command(data: str, form: str, **parameters: Any) -> None:
-        from regstats.formats import FORMATS
+    def command(data: str, form: str, file: Path | None, **parameters: Any) -> None:
+        from regstats.formats import FORMATS, visible
         from regstats.stats import Stats
 
         asked = {name: _given(value) for name, value in parameters.items()}
-        click.echo(FORMATS[form](getattr(Stats(data), metric)(**asked)), nl=False)
+        stats = Stats(data, exclude=config.load(file).exclude)
+        click.echo(FORMATS[form](getattr(stats, metric)(**asked)), nl=False)
+        if form == "table":
+            click.echo(f"Not counted: {visible(str(stats.exclude))}")
 
     command.__doc__ = f"{question}\n\n\b\nExample: regstats {metric} --repository 'team/*' --since 30d --format json"
     for name in reversed(HELP):
         command = _parameter_option(name)(command)
-    main.command(metric)(data_option(format_option(command)))
+    main.command(metric)(data_option(config_option(format_option(command))))
 
 
 def _parameter_option(name: str) -> Callable[[Command], Command]:

@@ -25,6 +25,32 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True):
     """Its own token; without one, the collector's."""
 
 
+class Exclude(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is not counted, `[exclude]`: by client, actor or network. A pull through a proxy is counted at the proxy."""
+
+    clients: list[str] = msgspec.field(default_factory=lambda: ["Go-http-client/*", "harbor-registry-client"])
+    """Globs of user agents, or names of clients: `trivy`."""
+    actors: list[str] = []
+    """Globs of names."""
+    networks: list[str] = []
+    """Addresses, `10.0.0.0/8` or `192.0.2.7`."""
+
+    def __str__(self) -> str:
+        named = {name: values for name, values in msgspec.to_builtins(self).items() if values}
+        return "; ".join(f"{name} {', '.join(values)}" for name, values in named.items()) or "nobody"
+
+    def __post_init__(self) -> None:
+        for network in self.networks:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"`{network}` in exclude.networks is not a network: {error}") from None
+
+
+NOBODY = Exclude(clients=[], actors=[], networks=[])
+"""Everybody is counted."""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set. A field is a key in `regstats.toml` and, in capitals, a `REGSTATS_*` variable."""
 
@@ -40,6 +66,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_body: Annotated[int, Meta(ge=1024)] = 4 * 1024 * 1024
     """Bytes of one delivery that are accepted; a larger one is answered 413."""
     sources: dict[str, Source] = {}
+    exclude: Exclude = Exclude()
 
     def token_of(self, source: str) -> str | None:
         """The token that this source must show; None where it is open."""
@@ -92,15 +119,19 @@ def _read(file: Path | None) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     _refuse_unknown(str(path), values, Settings.__struct_fields__)
-    sources = values.get("sources", {})
-    for name, source in sources.items() if isinstance(sources, dict) else ():
-        if isinstance(source, dict):
-            _refuse_unknown(f"{path} [sources.{name}]", source, Source.__struct_fields__)
+    _refuse_unknown(f"{path} [exclude]", _keys(values.get("exclude")), Exclude.__struct_fields__)
+    for name in _keys(values.get("sources")):
+        _refuse_unknown(f"{path} [sources.{name}]", _keys(values["sources"][name]), Source.__struct_fields__)
     return values
 
 
+def _keys(table: object) -> list[str]:
+    """The keys of a table; none where something else stands, which is refused later."""
+    return list(table) if isinstance(table, dict) else []
+
+
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    names = [name for name in Settings.__struct_fields__ if name != "sources"]
+    names = [name for name in Settings.__struct_fields__ if name not in ("sources", "exclude")]
     given = {key.removeprefix("REGSTATS_").lower(): value for key, value in environ.items() if _is_ours(key)}
     _refuse_unknown("The environment (REGSTATS_*)", given, names)
     return given

@@ -3,23 +3,30 @@
 import threading
 from collections.abc import Iterable
 from datetime import date
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from regstats import accounting
-from regstats.database import connect, read_parquet, sql_text
+from regstats.config import Exclude
+from regstats.database import connect, literal, read_parquet, sql_text
 from regstats.store import DELIVERIES, EVENTS, Part, Snapshot, Store, TableName, to_table, understand, unique
 
 
 class Engine:
-    """Queries over a store. Thread-safe. Keeps up with a collector that writes, seals and merges meanwhile."""
+    """Queries over a store. Thread-safe. Keeps up with a collector that writes, seals and merges meanwhile.
 
-    def __init__(self, store: Store) -> None:
+    `pulls`, `pushes` and `deletes` are without those who are excluded; `events` and `deliveries` are all there is.
+    """
+
+    def __init__(self, store: Store, exclude: Exclude) -> None:
         self._store = store
+        self._exclude = exclude
         self._lock = threading.Lock()
         self._known: object = None
+        self._snapshot: Snapshot | None = None  # whose pulls are not made yet
         self._connection = connect()
 
     def query(self, sql: str, values: dict[str, Any] | None = None) -> pa.Table:
@@ -28,21 +35,25 @@ class Engine:
 
     def relation(self, sql: str, values: dict[str, Any] | None = None) -> duckdb.DuckDBPyRelation:
         """A query over the store as it is now, as a DuckDB relation."""
-        self._refresh()
+        with self._lock:
+            self._refresh()
+            if self._snapshot is not None and "pulls" in sql:  # the one view that costs something to make
+                self._define_pulls(self._snapshot)
+                self._snapshot = None
         return self._connection.cursor().sql(sql, params=values or {})
 
     def _refresh(self) -> None:
-        with self._lock:
-            snapshot = self._store.snapshot(self._known)
-            if snapshot is None:
-                return
-            deliveries, events = understand(snapshot.unsealed)
-            self._define("deliveries", snapshot, "received_at", to_table(deliveries, DELIVERIES), "delivery_id")
-            self._define("events", snapshot, "timestamp", to_table(unique(events), EVENTS), "source, event_id")
-            self._define_pulls(snapshot)
-            for view in ("pushes", "deletes"):
-                self._connection.execute(f"create or replace view {view} as {sql_text(f'views/{view}')}")
-            self._known = snapshot.key
+        snapshot = self._store.snapshot(self._known)
+        if snapshot is None:
+            return
+        deliveries, events = understand(snapshot.unsealed)
+        self._define("deliveries", snapshot, "received_at", to_table(deliveries, DELIVERIES), "delivery_id")
+        self._define("events", snapshot, "timestamp", to_table(unique(events), EVENTS), "source, event_id")
+        self._define_excluded_addresses()
+        for view in ("pushes", "deletes"):
+            self._define_counted(view, sql_text(f"views/{view}"))
+        self._define_counted("actions", "from events")
+        self._snapshot, self._known = snapshot, snapshot.key
 
     def _define(self, table: TableName, snapshot: Snapshot, moment: str, unsealed: pa.Table, identity: str) -> None:
         """The view of a table: its sealed parts, and those unsealed rows that are not in them."""
@@ -65,7 +76,29 @@ class Engine:
         others = accounting.sql(dates - accounted.keys())
         self._connection.execute(f"create or replace table open_pulls as {others}")
         sealed = self._sealed(accounted.values(), accounting.COLUMNS)
-        self._define_view("pulls", "timestamp", sealed, "open_pulls")
+        self._define_view("all_pulls", "timestamp", sealed, "open_pulls")
+        self._define_counted("pulls", "from all_pulls")
+
+    def _define_counted(self, view: str, rows: str) -> None:
+        """A view of rows without those of excluded clients, actors and networks."""
+        excluded = [f"user_agent glob {literal(c)} or client glob {literal(c)}" for c in self._exclude.clients]
+        excluded += [f"actor glob {literal(actor)}" for actor in self._exclude.actors]
+        if self._exclude.networks:
+            excluded.append("client_address in (select address from excluded_addresses)")
+        condition = f"where ({' or '.join(excluded)}) is not true" if excluded else ""
+        self._connection.execute(f"create or replace view {view} as select * from ({rows}) as r {condition}")
+
+    def _define_excluded_addresses(self) -> None:
+        """The addresses that are in an excluded network: DuckDB itself knows no networks."""
+        if not self._exclude.networks:
+            return
+        networks = [ip_network(network) for network in self._exclude.networks]
+        seen = self._connection.sql("select distinct client_address from events").fetchall()
+        excluded = [a for (a,) in seen if a is not None and any(ip_address(a) in network for network in networks)]
+        addresses = pa.table({"address": pa.array(excluded, pa.string())})
+        self._connection.register("addresses", addresses)
+        self._connection.execute("create or replace table excluded_addresses as from addresses")
+        self._connection.unregister("addresses")
 
     def _sealed(self, parts: Iterable[Part], columns: Iterable[str]) -> str | None:
         files = [self._store.path_of(part) for part in parts]

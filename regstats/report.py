@@ -50,6 +50,7 @@ def render(stats: Stats, *, since: Moment | None = None, until: Moment | None = 
         facts=_facts(repositories, activity),
         window=_window(activity),
         quarantined=len(stats.quarantine()),
+        excluded=str(stats.exclude),
         sections=[
             _section("Use", "How often is it pulled?", charts.pulls(pulls), repositories.drop(columns=_LEFT_OUT)),
             _section("Maintenance", "How often is it updated?", charts.cadence(cadence), cadence),

@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Unpack
 
 import duckdb
+import msgspec
 import pandas as pd
 import pyarrow as pa
 
+from regstats import config
+from regstats.config import Exclude
 from regstats.database import sql_text
 from regstats.engine import Engine
 from regstats.parameters import Interval, Moment, Parameters, Query, moment, understand
@@ -28,13 +31,23 @@ class Stats:
 
     Times are UTC and time-zone-aware; `period` is a plain date in `tz`, or for hours a time in `tz`; intervals and ages
     are timedeltas. Each call sees what was acknowledged until then. May be used from several threads.
+
+    Who is excluded (`exclude`, by default proxies and replication) counts nowhere but in `sql` over `events` and
+    `deliveries`; every frame names it in `attrs["excluded"]`.
     """
 
-    def __init__(self, data: str | os.PathLike[str] | None = None, *, now: Moment | None = None) -> None:
+    def __init__(
+        self,
+        data: str | os.PathLike[str] | None = None,
+        *,
+        now: Moment | None = None,
+        exclude: Exclude | None = None,
+    ) -> None:
         self.now = now
         """The present, for `30d` and ages; None is the clock. Set it to look at the past."""
-        self._store = Store(data if data is not None else default_data())
-        self._engine = Engine(self._store)
+        self.exclude = config.load().exclude if exclude is None else exclude
+        """Who is not counted; from `regstats.toml` if not given."""
+        self._engine = Engine(Store(data if data is not None else default_data()), self.exclude)
 
     def pulls(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
         """How often is it pulled, over time?
@@ -114,7 +127,13 @@ class Stats:
         text = _fill(sql_text(metric), query)
         zone = {"tz": query.tz} if "$tz" in text else {}
         frame = _frame(self._engine.query(text, query.values | zone | values), query)
-        frame.attrs = {"metric": metric, "since": query.since, "until": query.until, "interval": query.interval}
+        frame.attrs = {
+            "metric": metric,
+            "since": query.since,
+            "until": query.until,
+            "interval": query.interval,
+            "excluded": msgspec.to_builtins(self.exclude),
+        }
         return frame
 
 

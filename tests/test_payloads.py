@@ -226,6 +226,7 @@ odd_events = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(st.binary() | st.lists(odd_events | json_values).map(lambda events: envelope(*events)))
 def test_nothing_breaks_the_way_into_the_store(body):
     """Whatever is sent can be parsed and becomes rows that can be stored, and what is no event has a reason."""

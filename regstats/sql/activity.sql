@@ -4,7 +4,7 @@
 with done as (
   select {period} as period, actor, timestamp, {day} as day, repository, client_address, client,
     false as is_pull, false as is_push, null as deletion
-  from events
+  from actions
   where {where}
   union all
   select {period}, actor, timestamp, {day}, repository, client_address, client, true, false, null

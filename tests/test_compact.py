@@ -1,0 +1,112 @@
+"""Pulls of closed dates are kept, once, and never believed when their events have changed."""
+
+from datetime import UTC, datetime
+
+import pytest
+from makers import NOW, days, envelope, journalled, make_event
+
+from regstats import store as store_module
+from regstats.compact import account
+from regstats.stats import Stats
+
+TODAY, YESTERDAY = "2026-11-24", "2026-11-23"
+
+
+@pytest.fixture
+def two_days(store):
+    """A store with a pull of today and one of yesterday."""
+    journalled(store, envelope(make_event(at=NOW)), envelope(make_event(at=NOW - days(1))))
+    store.seal()
+    return store
+
+
+def kept(store):
+    """The dates for which pulls are kept, in files that are there."""
+    parts = [part for part in store.manifest().parts if part.table == "pulls"]
+    assert all((store.root / part.path).is_file() for part in parts)
+    return [str(part.date) for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (datetime(2026, 11, 24, 2, 59, tzinfo=UTC), []),
+        (datetime(2026, 11, 24, 3, 1, tzinfo=UTC), [YESTERDAY]),
+        (datetime(2026, 11, 25, 3, 1, tzinfo=UTC), [YESTERDAY, TODAY]),
+    ],
+)
+def test_a_date_is_accounted_for_when_it_is_closed(two_days, now, expected):
+    """Three hours after its midnight: nothing that comes in time can change it."""
+    assert len(expected) == account(two_days, now)
+    assert expected == kept(two_days)
+    assert 0 == account(two_days, now)
+    assert 2 == Stats(two_days.root).pulls()["pulls"].sum()
+
+
+def test_what_is_kept_is_read(two_days):
+    """Not made again: a part that says something else is believed."""
+    account(two_days, NOW)
+    (part,) = [part for part in two_days.manifest().parts if part.table == "pulls"]
+    store_module.pq.write_table(store_module.pq.read_table(two_days.path_of(part)).slice(0, 0), two_days.path_of(part))
+    assert 1 == Stats(two_days.root).pulls()["pulls"].sum()
+
+
+@pytest.mark.parametrize("offset", [0, 1, 2, 3])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_late_events_are_counted_at_once(two_days, offset, sealed):
+    """Those of a date or of its neighbours put what was kept out of date; the next time it is made again."""
+    account(two_days, NOW + days(9))
+    journalled(two_days, envelope(make_event(id="late", at=NOW - days(offset), addr="192.0.2.9:1")))
+    if sealed:
+        two_days.seal()
+    assert 3 == Stats(two_days.root).pulls()["pulls"].sum()
+    two_days.seal()
+    assert {0: 2, 1: 3, 2: 2, 3: 1}[offset] >= account(two_days, NOW + days(9)) >= 1
+    assert 3 == Stats(two_days.root).pulls()["pulls"].sum()
+    assert 0 == account(two_days, NOW + days(9))
+
+
+def test_a_part_that_is_out_of_date_goes_when_no_reader_can_be_at_it(two_days, monkeypatch):
+    """A reader may have opened the store just before."""
+    account(two_days, NOW)
+    reader, (old,) = Stats(two_days.root), (two_days.root / "pulls").rglob("*.parquet")
+    assert 2 == reader.pulls()["pulls"].sum()
+    journalled(two_days, envelope(make_event(id="late", at=NOW - days(1), addr="192.0.2.9:1")))
+    two_days.seal()
+    account(two_days, NOW)
+    assert old.is_file()
+    assert [YESTERDAY] == kept(two_days)
+    monkeypatch.setattr(store_module, "_GRACE", days(0))
+    account(two_days, NOW + days(9))
+    assert not old.exists()
+    assert 3 == Stats(two_days.root).pulls()["pulls"].sum()
+
+
+def test_events_that_come_in_meanwhile(two_days, monkeypatch):
+    """Sealed while a date was being accounted for: what is written is out of date, and nobody reads it."""
+    made = store_module.Store.replace
+
+    def sealing_first(self, *arguments):
+        monkeypatch.undo()
+        journalled(self, envelope(make_event(id="meanwhile", at=NOW - days(1), addr="192.0.2.9:1")))
+        self.seal()
+        made(self, *arguments)
+
+    monkeypatch.setattr(store_module.Store, "replace", sealing_first)
+    account(two_days, NOW)
+    assert 3 == Stats(two_days.root).pulls()["pulls"].sum()
+    assert 1 == account(two_days, NOW)
+    assert 3 == Stats(two_days.root).pulls()["pulls"].sum()
+
+
+@pytest.mark.parametrize("step", ["_write_parquet", "_replace"])
+def test_a_crash_while_it_is_written(two_days, monkeypatch, step):
+    """Leaves what was."""
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, step, lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            account(two_days, NOW)
+    assert [] == kept(two_days)
+    assert 2 == Stats(two_days.root).pulls()["pulls"].sum()
+    assert 1 == account(two_days, NOW)
+    assert [YESTERDAY] == kept(two_days)
