@@ -7,11 +7,11 @@ reader for dates that are open, the collector once for a date that is closed. Th
 
 import hashlib
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pyarrow as pa
 
-from regstats.database import connect, read_parquet, sql_text
+from regstats.database import connect, literal, read_parquet, sql_text
 from regstats.store import EVENTS, Part, Store
 
 COLUMNS = (
@@ -41,9 +41,10 @@ def is_closed(day: date, now: datetime) -> bool:
 
 def sql(days: Iterable[date]) -> str:
     """The pulls of some dates as a query over `events`."""
-    wanted = set(days)
+    wanted = sorted(set(days))
+    near = " or ".join(_near(first, last) for first, last in _spans(wanted)) or "false"
     around = {day + offset for day in wanted for offset in (-_DAY, timedelta(0), _DAY)}
-    text = sql_text("views/pulls").replace("{dates}", _among(around))
+    text = sql_text("views/pulls").replace("{dates}", f"{_among(around)} and ({near})")
     return f"select {', '.join(COLUMNS)}, date from ({text}) as p where {_among(wanted)}"
 
 
@@ -51,6 +52,9 @@ def of_date(store: Store, parts: Iterable[Part], day: date) -> pa.Table:
     """The pulls of a date, from its events and its neighbours'."""
     events = read_parquet(map(store.path_of, _around(parts, day)), EVENTS.names)
     with connect() as connection:
+        connection.execute(
+            f"set temp_directory = {literal(str(store.root / 'tmp'))}"
+        )  # if a date is larger than memory
         connection.execute(f"create view events as select *, epoch_us(timestamp) as us from ({events})")
         pulls = connection.sql(
             f"select * exclude date from ({sql([day])}) order by repository, tag, timestamp, event_id"
@@ -62,6 +66,23 @@ def _around(parts: Iterable[Part], day: date) -> list[Part]:
     return [part for part in parts if part.table == "events" and abs(part.date - day) <= _DAY]
 
 
-def _among(days: set[date]) -> str:
+def _near(first: date, last: date) -> str:
+    """The events that may belong to a pull of a span of dates."""
+    start, end = datetime.combine(first, time(), UTC) - _SETTLED, datetime.combine(last + _DAY, time(), UTC) + _SETTLED
+    return f"(timestamp >= timestamptz '{start}' and timestamp < timestamptz '{end}')"
+
+
+def _spans(days: list[date]) -> list[tuple[date, date]]:
+    """Sorted dates as spans of consecutive ones: first and last."""
+    spans: list[tuple[date, date]] = []
+    for day in days:
+        if spans and day - spans[-1][1] == _DAY:
+            spans[-1] = (spans[-1][0], day)
+        else:
+            spans.append((day, day))
+    return spans
+
+
+def _among(days: Iterable[date]) -> str:
     listed = ", ".join(f"date '{day}'" for day in sorted(days))
     return f"date in ({listed})" if listed else "false"

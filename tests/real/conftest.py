@@ -15,7 +15,9 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -204,14 +206,27 @@ def registry(tmp_path, collector):
 
 
 class Layout:
-    """An image of two layers as an OCI layout on disk, made of nothing but a seed."""
+    """An image of two layers as an OCI layout on disk, made of a seed; an index where there are several platforms."""
 
-    def __init__(self, folder, seed):
+    def __init__(self, folder, seed, platforms=("amd64",)):
         self.folder = folder
         (folder / "blobs/sha256").mkdir(parents=True)
+        manifests = [self._manifest(f"{seed}-{platform}", platform) for platform in platforms]
+        if len(manifests) == 1:
+            (top,) = manifests
+        else:
+            index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
+            top = self._blob(INDEX, json.dumps(index).encode())
+        self.digest = top["digest"]
+        named = top | {"annotations": {"org.opencontainers.image.ref.name": "latest"}}
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [named]}
+        (folder / "index.json").write_text(json.dumps(index))
+        (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+
+    def _manifest(self, seed, platform):
         layers = [self._layer(f"{seed}-{number}") for number in range(2)]
         config = {
-            "architecture": "amd64",
+            "architecture": platform,
             "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": [diff_id for diff_id, _ in layers]},
             "history": [{"created": "2026-11-24T00:00:00Z", "created_by": "test"}] * 2,
@@ -222,12 +237,8 @@ class Layout:
             "config": self._blob("application/vnd.oci.image.config.v1+json", json.dumps(config).encode()),
             "layers": [layer for _, layer in layers],
         }
-        top = self._blob(MANIFEST, json.dumps(manifest).encode())
-        self.digest = top["digest"]
-        top["annotations"] = {"org.opencontainers.image.ref.name": "latest"}
-        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [top]}
-        (folder / "index.json").write_text(json.dumps(index))
-        (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        made = self._blob(MANIFEST, json.dumps(manifest).encode())
+        return made | {"platform": {"architecture": platform, "os": "linux"}}
 
     def _layer(self, seed):
         content, data = io.BytesIO(), random.Random(seed).randbytes(20_000)
@@ -249,8 +260,8 @@ class Layout:
 def make_image(tmp_path, request):
     """Images whose blobs no other test has: clients remember where they saw a blob."""
 
-    def make(name):
-        return Layout(tmp_path / f"image-{name}", f"{name}-{request.node.name}-{time.time_ns()}")
+    def make(name, platforms=("amd64",)):
+        return Layout(tmp_path / f"image-{name}", f"{name}-{time.time_ns()}-{request.node.nodeid[-9:]}", platforms)
 
     return make
 
@@ -271,7 +282,7 @@ class Skopeo:
     def push(self, image, name, actor="alice"):
         login = f"{actor}:{PASSWORDS[actor]}"
         source, target = f"oci:{image.folder}:latest", f"docker://{self._registry.address}/{name}"
-        run("skopeo", "copy", "--dest-tls-verify=false", "--dest-creds", login, source, target)
+        run("skopeo", "copy", "--all", "--dest-tls-verify=false", "--dest-creds", login, source, target)
 
     def pull(self, name, actor="alice"):
         self._count += 1
@@ -302,18 +313,104 @@ def podman(registry, tmp_path):
         '[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\n[network]\nnetwork_backend="cni"\n'
     )
 
-    def call(*arguments, actor="bob"):
+    def call(*arguments, actor="bob", login=True):
         return run(
             "podman",
             *arguments,
-            "--tls-verify=false",
-            f"--creds={actor}:{PASSWORDS[actor]}",
+            *(["--tls-verify=false", f"--creds={actor}:{PASSWORDS[actor]}"] if login else []),
             CONTAINERS_STORAGE_CONF=str(tmp_path / "storage.conf"),
             CONTAINERS_REGISTRIES_CONF=str(tmp_path / "registries.conf"),
             CONTAINERS_CONF=str(tmp_path / "containers.conf"),
         )
 
     return call
+
+
+@pytest.fixture
+def short_path():
+    """A folder for servers whose sockets lie deep in it: a socket's path may have 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in reversed([mount for mount in mounts if mount.startswith(folder)]):  # of a server that failed
+            subprocess.run(["umount", "--lazy", mount], check=True)
+
+
+@pytest.fixture
+def docker(registry, short_path):
+    """A real dockerd, and the command for it."""
+    needs("dockerd", "docker", "containerd")
+    folder, host = short_path, f"unix://{short_path}/d.sock"
+    login = base64.b64encode(f"alice:{PASSWORDS['alice']}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {registry.address: {"auth": login}}}))
+    (folder / "daemon.json").write_text(json.dumps({
+        "data-root": f"{folder}/data", "exec-root": f"{folder}/exec", "pidfile": f"{folder}/pid", "hosts": [host],
+        "storage-driver": "vfs", "bridge": "none", "iptables": False, "ip6tables": False, "ip-masq": False,
+        "ip-forward": False, "userland-proxy": False, "insecure-registries": ["127.0.0.0/8"],
+    }))  # fmt: skip
+
+    def is_up():
+        return subprocess.run(["docker", "-H", host, "version"], capture_output=True).returncode == 0
+
+    def call(*arguments):
+        return run("docker", *arguments, DOCKER_HOST=host, DOCKER_CONFIG=str(folder))
+
+    with daemon(folder / "log", "dockerd", "--config-file", str(folder / "daemon.json")):
+        wait_until(is_up, "dockerd")
+        yield call
+
+
+@pytest.fixture
+def ctr(registry, short_path):
+    """A real containerd, and its command."""
+    needs("containerd", "ctr")
+    folder, address = short_path, f"{short_path}/c.sock"
+    (folder / "config.toml").write_text(
+        f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\n'
+        f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{address}"\n'
+    )
+
+    def call(*arguments):
+        return run("ctr", "--address", address, *arguments)
+
+    with daemon(folder / "log", "containerd", "--config", str(folder / "config.toml")):
+        wait_until(Path(address).exists, "containerd")
+        yield call
+
+
+@contextmanager
+def daemon(log, *command):
+    """A server, until the end of the block."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        yield
+    finally:
+        stop(process)
+
+
+@pytest.fixture(params=["skopeo", "podman", "docker", "ctr"])
+def cold_pull(request, registry):
+    """Pulls with each client as if it had never seen the image: for skopeo, podman, docker and containerd."""
+    client = request.getfixturevalue(request.param)
+
+    def pull(name):
+        full = f"{registry.address}/{name}"
+        if request.param == "skopeo":
+            client.pull(name)
+        elif request.param == "podman":
+            client("pull", full)
+            client("rmi", "--all", "--force", login=False)
+        elif request.param == "docker":
+            client("pull", full)
+            client("image", "prune", "--all", "--force")
+        else:
+            login = ["--plain-http", "--user", f"alice:{PASSWORDS['alice']}"]
+            client("images", "pull", "--snapshotter", "native", *login, full)
+            client("images", "rm", "--sync", full)
+
+    pull.client = {"ctr": "containerd"}.get(request.param, request.param)
+    return pull
 
 
 @pytest.fixture

@@ -33,11 +33,12 @@ def test_pushes_and_pulls_of_skopeo(collector, registry, skopeo, make_image, pat
         ("team/api", "1.0", first, "bob", 1),
     ]
     names = ("repository", "tag", "digest", "actor")
-    expected = [dict(zip(names, (r, t, i.digest, a), strict=True)) | who | {"pushes": 1, "updates": 1}
+    expected = [dict(zip(names, (r, t, i.digest, a), strict=True)) | who | {"pushes": 1, "updates": 1, "deletes": 0}
                 for r, t, i, a in pushed]  # fmt: skip
     patiently(sorted_rows(expected), lambda: sorted_rows(collector.ask("pushes", *BY)))
     expected = [dict(zip(names, (r, t, i.digest, a), strict=True)) | who
-                | {"pulls": n, "version_checks": 0, "requests": n} for r, t, i, a, n in pulled]  # fmt: skip
+                | {"pulls": n, "downloads": n, "version_checks": 0, "requests": n}
+                for r, t, i, a, n in pulled]  # fmt: skip
     patiently(sorted_rows(expected), lambda: sorted_rows(collector.ask("pulls", *BY)))
 
 
@@ -52,8 +53,9 @@ def test_pulls_of_podman(collector, registry, skopeo, podman, make_image, patien
     skopeo.push(image, "team/api:1.0")
     for _ in range(3):
         podman("pull", f"{registry.address}/team/api:1.0")
-    expected = [{"repository": "team/api", "tag": "1.0", "digest": image.digest, "actor": "bob", "client": "podman",
-                 "client_address": "127.0.0.1", "pulls": 3, "version_checks": 0, "requests": 3}]  # fmt: skip
+    who = {"actor": "bob", "client": "podman", "client_address": "127.0.0.1"}
+    counts = {"pulls": 3, "downloads": 1, "version_checks": 0, "requests": 3}
+    expected = [{"repository": "team/api", "tag": "1.0", "digest": image.digest} | who | counts]
     patiently(expected, lambda: collector.ask("pulls", *BY))
 
 
@@ -83,7 +85,7 @@ def test_a_queue_of_500_events(collector, registry, skopeo, make_image, patientl
     patiently(500, lambda: collector.total("pulls", "pulls"))
     collector.stop()
     assert collector.total("pulls", "requests") == 500
-    assert [{"pushes": 1, "updates": 1}] == collector.ask("pushes", "--interval", "total")
+    assert [{"pushes": 1, "updates": 1, "deletes": 0}] == collector.ask("pushes", "--interval", "total")
 
 
 def test_a_wrong_token_loses_nothing(collector, registry, skopeo, make_image, patiently):
