@@ -9,7 +9,7 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from makers import BLOB, INDEX, MANIFEST, NOW, envelope, make_delivery, make_event
+from makers import BLOB, INDEX, MANIFEST, NOW, envelope, journalled, make_delivery, make_event
 
 from regstats.compact import account
 from regstats.config import NOBODY
@@ -92,6 +92,7 @@ def test_published_rules(stats_of, steps, expected):
         (["GET :1 I", "GET M"] * 8, {"pull_by_tag": 8}),
         (["HEAD :1 I"] * 8 + ["GET I"] * 8 + ["GET M"] * 8, {"pull_by_tag": 8}),
         (["GET S", "GET S"], {"pull_by_digest": 2}),
+        (["HEAD :1 S", "GET :1 S", "GET S"], {"pull_by_digest": 1, "pull_by_tag": 1}),
     ],
 )
 def test_several_in_a_row_and_at_once(stats_of, steps, expected):
@@ -99,11 +100,29 @@ def test_several_in_a_row_and_at_once(stats_of, steps, expected):
     assert expected == kinds(stats_of(*happen(*steps)))
 
 
-def test_what_is_too_far_apart_is_two(stats_of):
+@pytest.mark.parametrize(
+    ("steps", "apart"),
+    [
+        (["HEAD :1 S", "GET S"], {"pull_by_digest": 1, "version_check": 1}),
+        (["HEAD :1 S", "GET :1 S"], {"pull_by_tag": 1, "version_check": 1}),
+        (["GET :1 I", "GET M"], {"pull_by_digest": 1, "pull_by_tag": 1}),
+        (["GET :1 S", "PUT :2 S"], {"pull_by_tag": 1}),
+    ],
+)
+def test_what_is_too_far_apart_is_two(store, tmp_path, steps, apart):
     """Sixty seconds, and not one more."""
-    assert {"pull_by_tag": 1} == kinds(stats_of(*happen("HEAD :1 S", "GET S", seconds=60)))
-    expected = {"pull_by_digest": 1, "version_check": 1, "pull_by_tag": 1}
-    assert expected == kinds(stats_of(*happen("HEAD :1 S", "GET S", seconds=61, repository="other")))
+    for seconds in (60, 61):
+        other = Store(tmp_path / str(seconds), create=True)
+        journalled(other, *(envelope(event) for event in happen(*steps, seconds=seconds)))
+        assert (apart == kinds(Stats(other.root))) == (seconds == 61)
+
+
+def test_a_pull_is_over_after_an_hour(stats_of):
+    """However closely children or blobs go on to follow."""
+    stats = stats_of(*happen("GET :1 I", *["GET M"] * 75, seconds=50))
+    assert {"pull_by_digest": 3, "pull_by_tag": 1} == kinds(stats)
+    stats = stats_of(*happen("GET :1 S", *["GET blob"] * 75, seconds=50, repository="other"))
+    assert [(72,)] == stats.sql("select blobs from pulls where repository = 'other'").fetchall()
 
 
 @pytest.mark.parametrize("other", [{"actor": "bob"}, {"addr": "192.0.2.8:1"}, {"user_agent": "x"}, {"repository": "x"}])
