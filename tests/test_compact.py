@@ -1,7 +1,8 @@
 """Pulls of closed dates are kept, once, and never believed when their events have changed."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import pandas as pd
 import pytest
 from makers import NOW, days, envelope, journalled, make_event
 
@@ -110,3 +111,20 @@ def test_a_crash_while_it_is_written(two_days, monkeypatch, step):
     assert 2 == Stats(two_days.root).pulls()["pulls"].sum()
     assert 1 == account(two_days, NOW)
     assert [YESTERDAY] == kept(two_days)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_what_comes_after_midnight_changes_the_day_before(store, sealed):
+    """A check of 23:59:50 becomes a pull by the GET of 00:00:05 that comes in late."""
+    midnight = datetime(2026, 11, 24, tzinfo=UTC)
+    head = make_event(method="HEAD", at=midnight - timedelta(seconds=10))
+    get = make_event(tag=None, at=midnight + timedelta(seconds=5))
+    journalled(store, envelope(head))
+    store.seal()
+    assert 1 == account(store, NOW)
+    assert [0, 1] == list(Stats(store.root).pulls(interval="total").iloc[0][["pulls", "version_checks"]])
+    journalled(store, envelope(get))
+    if sealed:
+        store.seal()
+    assert [1, 0] == list(Stats(store.root).pulls(interval="total").iloc[0][["pulls", "version_checks"]])
+    assert [pd.Timestamp(2026, 11, 23)] == list(Stats(store.root).pulls()["period"])
