@@ -40,7 +40,7 @@ def import_file(path: Path, store: Store, source: str, now: datetime) -> Sealed:
     """
     journal = Journal(store.journal)
     try:
-        deliveries = read_deliveries(path, source, now)
+        deliveries = (_delivery(payload, source, now) for payload in _payloads(path))
         while batch := list(islice(deliveries, _BATCH)):
             journal.append(batch)
     except (OSError, EOFError, gzip.BadGzipFile) as error:
@@ -48,11 +48,6 @@ def import_file(path: Path, store: Store, source: str, now: datetime) -> Sealed:
     finally:
         journal.rotate()
     return store.seal()
-
-
-def read_deliveries(path: Path, source: str, now: datetime) -> Iterator[Delivery]:
-    """The deliveries that are in a file of any form that can be imported."""
-    return (_delivery(payload, source, now) for payload in _payloads(path))
 
 
 def _payloads(path: Path) -> Iterator[bytes]:

@@ -1,8 +1,11 @@
 """What counts as a pull: the published rules, recordings of real clients, and an oracle."""
 
 import csv
+import gzip
+import json
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import oracle
@@ -14,11 +17,11 @@ from makers import BLOB, INDEX, MANIFEST, NOW, envelope, journalled, make_delive
 from regstats.compact import account
 from regstats.config import NOBODY
 from regstats.events import Event
-from regstats.importer import read_deliveries
 from regstats.journal import Journal
 from regstats.stats import Stats
 from regstats.store import Store, understand
 
+RECORDINGS = Path(__file__).parent / "recordings"
 MEDIA_TYPES = {"blob": BLOB, "index": INDEX, "manifest": MANIFEST}
 
 # Docker Hub's action classification, the source of the rule: what it starts with, what follows from the same client,
@@ -185,16 +188,16 @@ def test_sources_are_apart(store):
 # Recordings of real clients.
 
 
-@pytest.fixture
-def captures(shared):
+@pytest.fixture(scope="module")
+def captures():
     """Name → (the truth, the events that were recorded)."""
-    with (shared / "captures/TRUTH.tsv").open() as file:
-        truth = list(csv.DictReader(file, delimiter="\t"))
-    return {row["capture"]: (row, recorded(shared / f"captures/{row['capture']}.jsonl")) for row in truth}
-
-
-def recorded(path):
-    return understand(read_deliveries(path, "default", NOW))[1]
+    with (RECORDINGS / "truth.tsv").open() as file:
+        truth = {row["capture"]: row for row in csv.DictReader(file, delimiter="\t")}
+    recorded = {name: [] for name in truth}
+    with gzip.open(RECORDINGS / "deliveries.jsonl.gz") as file:
+        for line in map(json.loads, file):
+            recorded[line["capture"]].append(make_delivery(line["body"].encode()))
+    return {name: (row, understand(recorded[name])[1]) for name, row in truth.items()}
 
 
 COUNTED = """
