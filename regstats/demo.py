@@ -32,7 +32,9 @@ def run(data: Path | None, *, keep_serving: bool, out: Path = Path("report.html"
     """Starts a collector, replays the sample to it, prints the numbers, writes a report, and goes on serving."""
     console = Console(highlight=False, soft_wrap=True)
     root = _root(data)
-    with _collector(root) as url:
+    for number in (signal.SIGINT, signal.SIGTERM):  # in the background of a script SIGINT would be ignored
+        signal.signal(number, _interrupt)
+    with suppress(KeyboardInterrupt), _collector(root) as url:
         deliveries = _recorded()
         console.print(f"A collector listens at {url}/events and stores in {root}.")
         _replay(url, track(deliveries, "Replaying a day of a small team's registry", console=console, transient=True))
@@ -143,10 +145,10 @@ def _print_places(console: Console, root: Path, out: Path, url: str) -> None:
 def _wait(console: Console) -> None:
     """Until Ctrl-C or SIGTERM."""
     console.print("Serving until Ctrl-C.")
-    signal.signal(signal.SIGTERM, _interrupt)
-    with suppress(KeyboardInterrupt):
+    try:
         signal.pause()
-    console.print("Stopping; what was acknowledged is sealed.")
+    finally:
+        console.print("Stopping; what was acknowledged is sealed.")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

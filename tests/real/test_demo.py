@@ -55,8 +55,11 @@ def test_the_demo_serves_until_it_is_stopped(tmp_path, environment, how):
                 break
         port = re.search(r"http://127\.0\.0\.1:(\d+)/events", "".join(lines))[1]
         process.send_signal(how)
-        process.stdout.read()
-        assert 0 == process.wait(60)
+        try:
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert 0 == process.returncode
     left = subprocess.run(["pgrep", "-f", f"serve.*--port {port}"], capture_output=True, text=True)
     assert "" == left.stdout
 
