@@ -23,31 +23,60 @@ _SUFFIX = ".ndjson"
 _SEGMENT_BYTES = 32 * 1024 * 1024  # what sealing holds in memory at once
 
 
+class _Waiting:
+    """Deliveries of one caller that are on their way to the disk."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.is_done = False
+        self.error: OSError | None = None
+
+
 class Journal:
-    """Where one process writes. Thread-safe. Raises JournalError where a delivery could not be made durable."""
+    """Where one process writes. Thread-safe. Raises JournalError where a delivery could not be made durable.
+
+    Group commit: while one thread waits for the disk, what other threads bring gathers, and the next of them takes all
+    of it to the disk at once.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._lock = threading.Lock()
+        self._arriving = threading.Lock()
+        self._waiting: list[_Waiting] = []
+        self._writing = threading.Lock()
         self._file: int | None = None
         self._size = 0
 
     def append(self, deliveries: Iterable[Delivery]) -> None:
         """Returns when all of them are on disk. On an error none of them is, and all must be sent again."""
-        data = b"".join(_encode(delivery) for delivery in deliveries)
-        with self._lock:
-            try:
-                self._write(data)
-            except OSError as error:
-                self._give_up_segment()
-                reason = error.strerror or str(error)
-                raise JournalError(f"Cannot write to the journal in {self._directory}: {reason}.") from error
-            if self._size >= _SEGMENT_BYTES:
-                self._close()
+        mine = _Waiting(b"".join(_encode(delivery) for delivery in deliveries))
+        with self._arriving:
+            self._waiting.append(mine)
+        with self._writing:
+            if not mine.is_done:
+                self._commit()
+        if mine.error is not None:
+            reason = mine.error.strerror or str(mine.error)
+            raise JournalError(f"Cannot write to the journal in {self._directory}: {reason}.") from mine.error
+
+    def _commit(self) -> None:
+        """Takes everything that waits to the disk."""
+        with self._arriving:
+            group, self._waiting = self._waiting, []
+        error = None
+        try:
+            self._write(b"".join(waiting.data for waiting in group))
+        except OSError as reason:
+            error = reason
+            self._give_up_segment()
+        for waiting in group:
+            waiting.is_done, waiting.error = True, error
+        if self._size >= _SEGMENT_BYTES:
+            self._close()
 
     def rotate(self) -> None:
         """Ends the current segment, if any, so that it can be sealed."""
-        with self._lock:
+        with self._writing:
             self._close()
 
     def _write(self, data: bytes) -> None:

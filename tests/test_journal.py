@@ -95,6 +95,59 @@ def test_many_threads_append_to_one_segment(folder):
     assert 200 == len(everything(folder))
 
 
+def test_what_gathers_while_the_disk_is_busy_is_written_at_once(folder, monkeypatch):
+    """Ten deliveries that come during one fsync share the next one; each returns only after it."""
+    writer, syncs, busy, go_on = Journal(folder), [], threading.Event(), threading.Event()
+
+    def slow(_file):
+        busy.set()
+        assert go_on.wait(30)
+        syncs.append(len(everything(folder)))
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    synced_before_return = {}
+
+    def send(number):
+        writer.append([make_delivery(b"%d" % number)])
+        synced_before_return[number] = len(syncs)
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(11)]
+    threads[0].start()
+    assert busy.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    while len(writer._waiting) < 10:
+        assert not go_on.wait(0.001)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert [1, 11] == syncs
+    assert [2] * 10 == [synced_before_return[number] for number in range(1, 11)]
+
+
+def test_an_error_is_for_all_that_shared_the_write(folder, monkeypatch):
+    """None of them is acknowledged, none is kept, and the next write is a new one."""
+    writer, errors, gate = Journal(folder), [], threading.Barrier(4)
+
+    def send(number):
+        gate.wait()
+        try:
+            writer.append([make_delivery(b"%d" % number)])
+        except JournalError as error:
+            errors.append(error)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert 4 == len(errors)
+    writer.append([after := make_delivery(b"after")])
+    assert [after] == everything(folder)
+
+
 def test_a_torn_last_line_is_kept_aside_at_every_byte(folder):
     """A crash in the middle of a write: what was acknowledged before it is whole, the torn rest has a reason."""
     writer = Journal(folder)
