@@ -403,7 +403,8 @@ def cold_pull(request, registry):
             client("rmi", "--all", "--force", login=False)
         elif request.param == "docker":
             client("pull", full)
-            client("image", "prune", "--all", "--force")
+            client("image", "rm", "--force", full)
+            assert "" == client("image", "ls", "--all", "--quiet")
         else:
             login = ["--plain-http", "--user", f"alice:{PASSWORDS['alice']}"]
             client("images", "pull", "--snapshotter", "native", *login, full)
