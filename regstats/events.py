@@ -1,11 +1,14 @@
-"""What regstats keeps: a delivery as received, and the events that were in it. The one definition of both."""
+"""What regstats keeps: a delivery as received, and the events that were in it. The one definition of both.
+
+`gc=False`: nothing in them refers back, so the garbage collector need not look at the many that sealing makes.
+"""
 
 from datetime import datetime
 
 from msgspec import Struct
 
 
-class Delivery(Struct, frozen=True, kw_only=True):
+class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     """One HTTP POST as received. Everything else can be derived from it again."""
 
     received_at: datetime
@@ -26,7 +29,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """Why it is in quarantine; None if all of it was understood."""
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class Event(Struct, frozen=True, kw_only=True, gc=False):
     """One thing that happened at a registry. Attribute order is column order; empty text is None throughout."""
 
     event_id: str

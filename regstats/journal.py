@@ -135,7 +135,7 @@ def read(segment: Path, *, finished: bool) -> list[Delivery]:
     return [_decode(line, f"{segment.stem}-{number}", written_at) for number, line in enumerate(lines)]
 
 
-class _Line(Struct, kw_only=True, omit_defaults=True):
+class _Line(Struct, kw_only=True, omit_defaults=True, gc=False):
     """A delivery in the journal. The body is text where it is valid UTF-8, so that people can read the file."""
 
     received_at: datetime

@@ -294,9 +294,10 @@ def unique(events: Iterable[Event]) -> list[Event]:
 
 
 def to_table(rows: list[Any], schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table."""
-    columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in schema]
-    return pa.Table.from_arrays(columns, schema=schema)
+    """Rows as an Arrow table. A row's attributes are in the order of the columns: the schema was made from them."""
+    columns = zip(*map(msgspec.structs.astuple, rows), strict=True) if rows else [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def utc_now() -> datetime:

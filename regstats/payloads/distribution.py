@@ -42,11 +42,11 @@ _CLOCK_SKEW = timedelta(days=1)
 _Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
-class _Reference(Struct):
+class _Reference(Struct, gc=False):
     digest: str | None = None
 
 
-class _Target(Struct, rename="camel"):
+class _Target(Struct, rename="camel", gc=False):
     repository: str | None = None
     media_type: str | None = None
     digest: str | None = None
@@ -58,7 +58,7 @@ class _Target(Struct, rename="camel"):
     references: list[_Reference] | None = None
 
 
-class _Request(Struct):
+class _Request(Struct, gc=False):
     id: str | None = None
     addr: str | None = None
     host: str | None = None
@@ -66,15 +66,15 @@ class _Request(Struct):
     useragent: str | None = None
 
 
-class _Actor(Struct):
+class _Actor(Struct, gc=False):
     name: str | None = None
 
 
-class _Origin(Struct):
+class _Origin(Struct, gc=False):
     instance_id: str | None = msgspec.field(default=None, name="instanceID")
 
 
-class _Wire(Struct):
+class _Wire(Struct, gc=False):
     """One event as it is sent."""
 
     target: _Target
