@@ -63,20 +63,22 @@ class Engine:
         if sealed and unsealed.num_rows:
             # A repeated event has the date of its twin, or, where its time is that of receipt, comes within a day.
             near = f"date >= (select min(date) - 1 from ({incoming})) and date <= (select max(date) from ({incoming}))"
-            incoming += f" anti join (select {identity} from ({sealed}) where {near}) using ({identity})"
+            incoming += f" anti join (select {identity} from ({sealed[0]}) where {near}) using ({identity})"
         self._connection.execute(f"create or replace table unsealed_{table} as {incoming}")
         self._connection.unregister("incoming")
-        self._define_view(table, moment, sealed, f"unsealed_{table}")
+        self._define_view(table, moment, [*sealed, f"from unsealed_{table}"])
 
     def _define_pulls(self, snapshot: Snapshot) -> None:
         """The view of pulls: those of dates that are accounted for already, and those of all other dates, made now."""
         unsealed = {day for (day,) in self._connection.sql("select distinct date from unsealed_events").fetchall()}
         accounted = _accounted(snapshot.parts, unsealed)
         dates = unsealed | {part.date for part in snapshot.parts if part.table == "events"}
-        others = accounting.sql(dates - accounted.keys())
-        self._connection.execute(f"create or replace table open_pulls as {others}")
-        sealed = self._sealed(accounted.values(), accounting.COLUMNS)
-        self._define_view("all_pulls", "timestamp", sealed, "open_pulls")
+        pulls = self._sealed(accounted.values(), accounting.COLUMNS)
+        others = dates - accounted.keys()
+        if others or not pulls:
+            self._connection.execute(f"create or replace table open_pulls as {accounting.sql(others)}")
+            pulls.append("from open_pulls")
+        self._define_view("all_pulls", "timestamp", pulls)
         self._define_counted("pulls", "from all_pulls")
 
     def _define_counted(self, view: str, rows: str) -> None:
@@ -100,13 +102,14 @@ class Engine:
         self._connection.execute("create or replace table excluded_addresses as from addresses")
         self._connection.unregister("addresses")
 
-    def _sealed(self, parts: Iterable[Part], columns: Iterable[str]) -> str | None:
+    def _sealed(self, parts: Iterable[Part], columns: Iterable[str]) -> list[str]:
+        """The query that reads some parts; none where there are none."""
         files = [self._store.path_of(part) for part in parts]
-        return read_parquet(files, columns) if files else None
+        return [read_parquet(files, columns)] if files else []
 
-    def _define_view(self, name: str, moment: str, sealed: str | None, table: str) -> None:
-        both = f"{sealed} union all by name from {table}" if sealed else f"from {table}"
-        self._connection.execute(f"create or replace view {name} as select *, epoch_us({moment}) as us from ({both})")
+    def _define_view(self, name: str, moment: str, queries: list[str]) -> None:
+        rows = " union all by name ".join(queries)
+        self._connection.execute(f"create or replace view {name} as select *, epoch_us({moment}) as us from ({rows})")
 
 
 def _accounted(parts: list[Part], unsealed: set[date]) -> dict[date, Part]:

@@ -10,6 +10,8 @@ from regstats import store as store_module
 from regstats.compact import account
 from regstats.stats import Stats
 
+pytestmark = pytest.mark.slow
+
 TODAY, YESTERDAY = "2026-11-24", "2026-11-23"
 
 

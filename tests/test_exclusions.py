@@ -47,6 +47,7 @@ def counted(store):
 EVERYBODY = {"alice", "ci-1", "scanner", "proxy", "quote", None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("exclude", "gone"),
     [

@@ -1,3 +1,5 @@
+import pytest
+
 from regstats import sample
 from regstats.stats import Stats
 from regstats.store import Store
@@ -7,6 +9,7 @@ def committed():
     return Stats(sample.path())
 
 
+@pytest.mark.slow
 def test_the_committed_sample_is_what_the_generator_makes(tmp_path):
     """Byte for byte in what was received, and so in every number."""
     sample.write(tmp_path / "again")
@@ -40,6 +43,7 @@ def test_the_sample_shows_what_the_collector_copes_with():
     assert (4, 1) == (deliveries - events, len(committed().quarantine()))
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_day():
     """Nothing is drawn from the clock or the system."""
     assert sample.day() == sample.day()
