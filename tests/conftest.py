@@ -21,11 +21,10 @@ def store(tmp_path):
 
 @pytest.fixture
 def stats_of(store):
-    """The numbers of some events, one delivery each, sealed."""
+    """The numbers of some events, one delivery each: acknowledged, and not sealed, which is quicker."""
 
     def make(*events, now=NOW):
         journalled(store, *(envelope(event) for event in events))
-        store.seal()
         return Stats(store.root, now=now)
 
     return make

@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 from makers import BLOB, INDEX, NOW, days, envelope, journalled, make_event, make_push
 
+from regstats import sample
+from regstats.compact import account
 from regstats.errors import StoreNotFoundError
 from regstats.stats import Stats, default_data
+from regstats.store import Store
 
 METRICS = ("pulls", "pushes", "repositories", "cadence", "activity")
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
@@ -252,6 +255,25 @@ def test_an_empty_store_gives_an_empty_frame_with_the_same_columns_and_types(sto
     full = getattr(stats_of(make_event(), make_push()), metric)
     assert (0, 0) == (len(empty), len(full(repository="nosuch")))
     assert dict(full().dtypes) == dict(empty.dtypes) == dict(full(repository="nosuch").dtypes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", METRICS)
+def test_where_the_events_are_makes_no_difference(tmp_path, metric):
+    """In the journal, in parts, in both, and with the pulls of closed dates kept: a real day has the same numbers."""
+    bodies = [delivery.body for delivery in sample.day()]
+    frames = []
+    for sealed in (0, len(bodies) // 2, len(bodies)):
+        store = Store(tmp_path / str(sealed), create=True)
+        for some, seal in ((bodies[:sealed], True), (bodies[sealed:], False)):
+            journalled(store, *some)
+            if seal:
+                store.seal()
+        frames.append(getattr(Stats(store.root, now=NOW), metric)(by="tag"))
+    assert 1 == account(store, NOW)
+    frames.append(getattr(Stats(store.root, now=NOW), metric)(by="tag"))
+    for frame in frames[1:]:
+        pd.testing.assert_frame_equal(frames[0], frame)
 
 
 @pytest.mark.parametrize("metric", METRICS)
