@@ -59,9 +59,21 @@ def serve(settings: Settings) -> None:
     _check_free(settings.host, settings.port)
     store = Store(settings.data, create=True)
     _configure_logging()
-    seal(store)  # what a collector before this one had taken, and could not seal any more
+    _attempt(_seal, store)  # what a collector before this one had taken, and could not seal any more
+    server = _server(settings)
+    try:
+        seal, account_for = functools.partial(_attempt, _seal, store), functools.partial(_attempt, _account, store)
+        with _every(settings.seal_interval, seal), _every(_ACCOUNT_SECONDS, account_for):
+            _log.info("Listening on http://%s:%s, storing in %s.", settings.host, settings.port, store.root.resolve())
+            server.serve(target_loader=functools.partial(_worker, settings), wrap_loader=False)
+    finally:
+        _attempt(_seal, store)
+        _log.info("Stopped.")
+
+
+def _server(settings: Settings) -> Server:
     multiprocessing.set_start_method("spawn", force=True)  # a fork would copy this process's threads and locks
-    server = Server(
+    return Server(
         "regstats",
         address=settings.host,
         port=settings.port,
@@ -73,32 +85,24 @@ def serve(settings: Settings) -> None:
         log_level=LogLevels.error,
         websockets=False,
     )
-    try:
-        with _every(settings.seal_interval, lambda: seal(store)), _every(_ACCOUNT_SECONDS, lambda: _account(store)):
-            _log.info("Listening on http://%s:%s, storing in %s.", settings.host, settings.port, store.root.resolve())
-            server.serve(target_loader=functools.partial(_worker, settings), wrap_loader=False)
-    finally:
-        seal(store)
-        _log.info("Stopped.")
 
 
-def seal(store: Store) -> None:
-    """Seals what is finished. An error is logged and the journal stays as it is, for the next time."""
-    try:
-        sealed = store.seal()
-    except Exception:  # noqa: BLE001 - the next try may succeed, and the collector must go on
-        _log.exception("Could not seal the journal; nothing is lost, and it is tried again.")
-        return
+def _seal(store: Store) -> None:
+    sealed = store.seal()
     if sealed.quarantined:
         _log.warning("%d deliveries went to quarantine; see `regstats quarantine`.", sealed.quarantined)
 
 
 def _account(store: Store) -> None:
-    """Accounts for the pulls of closed dates; without it readers do, each time."""
+    account(store, utc_now())  # without it readers do, each time
+
+
+def _attempt(upkeep: Callable[[Store], None], store: Store) -> None:
+    """Does what need not be done at once. An error is logged: the collector goes on, and the next try may succeed."""
     try:
-        account(store, utc_now())
-    except Exception:  # noqa: BLE001 - derived data can wait, taking deliveries cannot
-        _log.exception("Could not account for pulls; it is tried again.")
+        upkeep(store)
+    except Exception:  # noqa: BLE001 - whatever it is, taking deliveries does not depend on it
+        _log.exception("Upkeep of the store failed (%s); nothing is lost, and it is tried again.", upkeep.__name__)
 
 
 def _worker(settings: Settings) -> Flask:

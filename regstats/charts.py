@@ -69,7 +69,7 @@ def _over_time(frame: pd.DataFrame, shown: dict[str, str], title: str) -> go.Fig
 
 def _ranking(frame: pd.DataFrame, label: str, shown: dict[str, str], title: str) -> go.Figure:
     columns = list(shown)
-    ranked = frame.iloc[frame[columns].sum(axis=1).argsort(kind="stable")[::-1]]
+    ranked = frame.iloc[(-frame[columns].sum(axis=1)).argsort(kind="stable")]  # ties as in the frame
     top, rest = ranked.head(TOP), ranked.iloc[TOP:]
     names, values = _labels(top[label]), top[columns].reset_index(drop=True)
     if len(rest):

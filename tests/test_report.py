@@ -40,6 +40,7 @@ def test_few_and_many_repositories(stats_of):
     shown = bars(charts.repositories(stats.repositories()))["pulls"]
     assert ("r03", 2) == next(iter(shown.items()))
     assert 5 == shown["5 others"]
+    assert ["r00", "r01", "r02", "r04"] == list(shown)[1:5]
     assert TOP + 6 == sum(shown.values())
     assert {"r03": 2} == bars(charts.repositories(stats.repositories(repository="r03")))["pulls"]
 

@@ -55,6 +55,20 @@ def test_the_journal_is_sealed_while_it_runs(collector, patiently):
     assert expected(1) == event_ids(collector)
 
 
+def test_what_cannot_be_sealed_now_is_sealed_later(collector, patiently):
+    """Deliveries are taken meanwhile, the log says what is wrong, and nothing needs to be started again."""
+    collector.data.mkdir()
+    (collector.data / "events").write_text("in the way")
+    collector.start()
+    assert 204 == post(collector, 0)
+    patiently(True, lambda: "Upkeep of the store failed (_seal)" in collector.log)
+    assert 204 == post(collector, 1)
+    assert expected(2) == event_ids(collector)
+    (collector.data / "events").unlink()
+    patiently([], lambda: list((collector.data / "journal").glob("*.ndjson")))
+    assert expected(2) == event_ids(collector)
+
+
 def test_several_workers_share_a_store(collector):
     """Each has its own segments; none is lost, none sealed twice."""
     collector.start("--workers", "3")
