@@ -19,7 +19,7 @@ from pathlib import Path
 from flask import Flask, Response
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
-from granian.server import Server
+from granian.server import MPServer
 from werkzeug.exceptions import HTTPException
 
 from regstats import collector
@@ -71,9 +71,9 @@ def serve(settings: Settings) -> None:
         _log.info("Stopped.")
 
 
-def _server(settings: Settings) -> Server:
+def _server(settings: Settings) -> MPServer:
     multiprocessing.set_start_method("spawn", force=True)  # a fork would copy this process's threads and locks
-    return Server(
+    return MPServer(
         "regstats",
         address=settings.host,
         port=settings.port,
