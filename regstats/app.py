@@ -27,6 +27,7 @@ from regstats.compact import account
 from regstats.config import Settings, check_exposure
 from regstats.errors import ConfigError
 from regstats.journal import Journal
+from regstats.sealing import seal
 from regstats.store import Store, utc_now
 
 _log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def _server(settings: Settings) -> MPServer:
 
 
 def _seal(store: Store) -> None:
-    sealed = store.seal()
+    sealed = seal(store)
     if sealed.quarantined:
         _log.warning("%d deliveries went to quarantine; see `regstats quarantine`.", sealed.quarantined)
 

@@ -87,7 +87,7 @@ def import_(data: str, source: str, files: tuple[Path, ...]) -> None:
     \b
     Example: regstats import notifications.jsonl.gz
     """
-    from regstats.compact import account
+    from regstats import compact as upkeep
     from regstats.importer import import_file
     from regstats.store import Store, utc_now
 
@@ -98,32 +98,118 @@ def import_(data: str, source: str, files: tuple[Path, ...]) -> None:
             f"{file}: {done.deliveries:,} deliveries, {done.events:,} new events, {done.duplicates:,} known already, "
             f"{done.quarantined:,} not understood"
         )
-    account(store, utc_now())
+    upkeep.compact(store, utc_now())
 
 
 @main.command()
 @data_option
-def compact(data: str) -> None:
-    """Puts the store in order, as a running collector does by itself: accounts for the pulls of closed dates."""
+@config_option
+def compact(data: str, file: Path | None) -> None:
+    """Puts the store in order, as a running collector does by itself.
+
+    Merges the parts of each date, accounts for the pulls of closed dates, drops what is older than [retention] allows,
+    and removes what a crash left behind. Parts that were replaced are kept for ten minutes, for readers.
+    """
+    from regstats import compact as upkeep
+    from regstats.store import Store, utc_now
+
+    done = upkeep.compact(Store(data), utc_now(), config.load(file).retention)
+    click.echo(
+        f"Merged away {done.merged:,} parts, accounted for the pulls of {done.accounted:,} dates, dropped "
+        f"{done.expired:,} parts that are older than retention allows, removed {done.removed:,} files of no use."
+    )
+
+
+@main.command()
+@data_option
+@click.option("--repair", is_flag=True, help="Put right what can be put right.")
+@click.option("--deep", is_flag=True, help="Also read every delivery again, and account for all pulls again.")
+def check(data: str, repair: bool, deep: bool) -> None:
+    """Is everything in the store as it was promised? Exit status 0 if it is, or was put right; else 1.
+
+    \b
+    Example: regstats check --deep
+    """
+    from regstats import check as checks
+    from regstats.formats import visible
+    from regstats.store import Store, utc_now
+
+    findings = checks.check(Store(data), utc_now(), repair=repair, deep=deep)
+    for finding in findings:
+        kind = "repaired" if finding.is_repaired else "problem" if finding.is_problem else "untidy"
+        verb = "Done" if finding.is_repaired else "--repair would"
+        click.echo(visible(f"{kind}: {finding.where}: {finding.what} {verb}: {finding.repair}."))
+    broken = sum(finding.is_problem and not finding.is_repaired for finding in findings)
+    click.echo(f"{broken:,} problems." if findings else "All is well.")
+    click.get_current_context().exit(1 if broken else 0)
+
+
+@main.command()
+@data_option
+def rebuild(data: str) -> None:
+    """Makes all that is derived anew from the deliveries: events, quarantine, pulls.
+
+    After an upgrade that understands more, or when parts were damaged. Readers see the old numbers until it is done.
+    """
+    from regstats import rebuild as anew
     from regstats.compact import account
     from regstats.store import Store, utc_now
 
-    done = account(Store(data), utc_now())
-    click.echo(f"Accounted for the pulls of {done:,} dates.")
+    store = Store(data)
+    _report_contents(anew.rebuild(store, utc_now()))
+    account(store, utc_now())
 
 
-@main.command()
+def _report_contents(contents: Any) -> None:
+    deliveries, events, quarantined = contents
+    click.echo(f"{deliveries:,} deliveries, {events:,} events; {quarantined:,} deliveries are in quarantine.")
+
+
+@main.group(invoke_without_command=True)
 @data_option
 @format_option
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
-def quarantine(data: str, form: str, limit: int | None) -> None:
+@click.pass_context
+def quarantine(context: click.Context, data: str, form: str, limit: int | None) -> None:
     """Which deliveries were not understood, and why? The newest first; their payloads are kept."""
     from regstats.formats import FORMATS
     from regstats.stats import Stats
 
-    frame = Stats(data).quarantine(limit=limit)
-    shown = frame.drop(columns="body") if form == "table" else frame
-    click.echo(FORMATS[form](shown), nl=False)
+    context.obj = data
+    if context.invoked_subcommand is None:
+        frame = Stats(data).quarantine(limit=limit)
+        shown = frame.drop(columns="body") if form == "table" else frame
+        click.echo(FORMATS[form](shown), nl=False)
+
+
+# The group has --data, too, and people write it at either place.
+own_data_option: Callable[[Command], Command] = click.option("--data", metavar="DIR", show_default="$REGSTATS_DATA, else ./data", help="The store.")
+
+
+@quarantine.command("show")
+@own_data_option
+@click.argument("delivery_id")
+@click.pass_obj
+def quarantine_show(group_data: str, data: str | None, delivery_id: str) -> None:
+    """Prints the payload of one delivery, exactly as it came."""
+    from regstats.stats import Stats
+
+    query = "select body from deliveries where delivery_id = $delivery_id"
+    rows = Stats(data or group_data).sql(query, delivery_id=delivery_id).fetchall()
+    if not rows:
+        raise ParameterError(f"There is no delivery {delivery_id!r}; `regstats quarantine` lists those in quarantine.")
+    click.echo(rows[0][0], nl=False)
+
+
+@quarantine.command("replay")
+@own_data_option
+@click.pass_obj
+def quarantine_replay(group_data: str, data: str | None) -> None:
+    """Takes up what is understood by now, after an upgrade or a change of settings."""
+    from regstats.rebuild import replay
+    from regstats.store import Store
+
+    _report_contents(replay(Store(data or group_data)))
 
 
 @main.command()

@@ -1,23 +1,186 @@
-"""Work on sealed parts, at any time, beside readers and writers: so far, accounting for the pulls of closed dates."""
+"""Upkeep of a store beside readers and writers: merging, retention, accounting, and removing what a crash left behind.
 
-from datetime import datetime
+Each step is done under the lock and committed at one moment, so it may be interrupted anywhere and is then done again.
+Deliveries are taken meanwhile; only sealing waits.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
 
 from regstats import accounting
-from regstats.store import Store
+from regstats.config import FOR_EVER, Retention, age_of
+from regstats.database import connect, connect_for_upkeep, literal, read_parquet
+from regstats.parts import DELIVERIES, EVENTS, KEYS, Part, TableName, appearing, by_date
+from regstats.store import GRACE, Store, utc_now
+
+HANDFUL = 8
+"""So many parts a date may have before some of them are merged."""
+
+_MERGED: dict[TableName, tuple[list[str], str]] = {
+    "deliveries": (DELIVERIES.names, "received_at, delivery_id"),
+    "events": (EVENTS.names, "repository, tag, timestamp, source, event_id"),
+}
+_FORMAT = "format parquet, parquet_version v2, compression zstd, compression_level 1, row_group_size 1000000"
+
+
+class Compacted(NamedTuple):
+    """What was done."""
+
+    merged: int = 0
+    """Parts that became part of another."""
+    accounted: int = 0
+    """Dates whose pulls were accounted for."""
+    expired: int = 0
+    """Parts that were older than retention allows."""
+    removed: int = 0
+    """Files that belonged to nothing."""
+
+
+def compact(store: Store, now: datetime, retention: Retention = FOR_EVER, *, closed: bool = True) -> Compacted:
+    """Brings the store into its best shape; of closed dates one part per table only if `closed`, a handful otherwise.
+
+    Those who call it often leave closed dates as they are, most of the time: late events would have them written anew
+    each time.
+    """
+    return Compacted(
+        expired=expire(store, now, retention),
+        merged=merge(store, now, closed=closed),
+        accounted=account(store, now),
+        removed=sweep(store),
+    )
+
+
+def expire(store: Store, now: datetime, retention: Retention) -> int:
+    """Drops the parts of dates that ended longer ago than they are to be kept; how many. Pulls go with their events."""
+    with store.exclusive():
+        ages = {"deliveries": retention.deliveries, "events": retention.events, "pulls": retention.events}
+        first = {table: (now - age_of(text)).date() for table, text in ages.items() if text is not None}
+        expired = [part for part in store.manifest().parts if part.table in first and part.date < first[part.table]]
+        if expired:
+            store.commit(drop=expired)
+    return len(expired)
+
+
+def merge(store: Store, now: datetime, *, closed: bool = True) -> int:
+    """Makes one part of many, per date; how many parts that saved. Readers go on with what they have."""
+    saved = 0
+    for table in _MERGED:
+        for day in by_date(store.manifest().parts, table):
+            with store.exclusive():
+                found = by_date(store.manifest().parts, table).get(day, [])
+                parts = found if closed and accounting.is_closed(day, now) else too_many(found)
+                if len(parts) > 1:
+                    store.commit(add=[_merged(store, parts)], drop=parts)
+                    saved += len(parts) - 1
+    return saved
+
+
+def too_many(parts: Iterable[Part]) -> list[Part]:
+    """Which parts to merge so that few remain, and yet none is written again and again: the smallest ones.
+
+    Another is taken along while it is not larger than twice what is there already. So a part at least doubles with each
+    merge, and a row is written as often as the logarithm of their number.
+    """
+    smallest = sorted(parts, key=lambda part: part.rows)
+    if len(smallest) <= HANDFUL:
+        return []
+    chosen, rows = smallest[:2], smallest[0].rows + smallest[1].rows
+    for part in smallest[2:]:
+        if part.rows > 2 * rows:
+            break
+        chosen.append(part)
+        rows += part.rows
+    return chosen
+
+
+def _merged(store: Store, parts: list[Part]) -> Part:
+    """One part of the rows of several of a date, in the order that is read fastest, on disk."""
+    table, day = parts[0].table, parts[0].date
+    columns, order = _MERGED[table]
+    name = "merged-" + hashlib.sha256("\n".join(sorted(part.name for part in parts)).encode()).hexdigest()[:24]
+    made = Part(table, day, name, sum(p.rows for p in parts), sum(p.early for p in parts), sum(p.late for p in parts))
+    rows = f"select {', '.join(columns)} from ({read_parquet(map(store.path_of, parts), columns)}) order by {order}"
+    with appearing(store.root / made.path) as unseen, connect_for_upkeep(store.root) as connection:
+        connection.execute(f"copy ({rows}) to {literal(str(unseen))} ({_FORMAT})")
+    return made
 
 
 def account(store: Store, now: datetime) -> int:
     """Writes the pulls of each closed date that has none, or whose events have changed since; how many dates that were.
 
-    One date at a time, so that memory does not grow with their number. Where events of a date come in meanwhile, its
-    part is out of date before it counts, is not used by any reader, and is made again the next time.
+    One date at a time, so that memory does not grow with their number.
     """
     done = 0
+    for day in _unaccounted(store, now):
+        with store.exclusive():
+            parts = store.manifest().parts
+            pulls = accounting.of_date(store, parts, day)
+            store.replace("pulls", day, accounting.basis(by_date(parts, "events"), day), pulls)
+        done += 1
+    return done
+
+
+def _unaccounted(store: Store, now: datetime) -> list[date]:
     parts = store.manifest().parts
     current = accounting.accounted(parts)
-    for day in sorted({part.date for part in parts if part.table == "events"}):
-        if day not in current and accounting.is_closed(day, now):
-            pulls = accounting.of_date(store, parts, day)
-            store.replace("pulls", day, accounting.basis(parts, day), pulls)
-            done += 1
-    return done
+    return [day for day in by_date(parts, "events") if day not in current and accounting.is_closed(day, now)]
+
+
+def sweep(store: Store) -> int:
+    """Removes what interrupted work left behind: unfinished files, and parts that never came to count; how many files.
+
+    A part with rows that are nowhere else is left where it is: `regstats check` reports it.
+    """
+    with store.exclusive():
+        if any(utc_now() - since >= GRACE for since in store.manifest().retired.values()):
+            store.commit()
+        left = [
+            *unfinished(store),
+            *(store.root / o.path for o in store.orphans() if not has_rows_of_its_own(store, o)),
+        ]
+        for path in left:
+            remove(path)
+    return len(left)
+
+
+def remove(path: Path) -> None:
+    """A file, or a directory with all that is in it."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def has_rows_of_its_own(store: Store, orphan: Part) -> bool:
+    """Whether a part that does not count holds anything that is in none that does. Pulls can be made again."""
+    if orphan.table == "pulls":
+        return False
+    key = ", ".join(KEYS[orphan.table])
+    live = by_date(store.manifest().parts, orphan.table).get(orphan.date, [])
+    own = f"select {key} from ({read_parquet([store.path_of(orphan)], KEYS[orphan.table])})"
+    if live:
+        own += f" except select {key} from ({read_parquet(map(store.path_of, live), KEYS[orphan.table])})"
+    with connect() as connection:
+        try:
+            return bool(connection.sql(f"{own} limit 1").fetchall())
+        except duckdb.Error:
+            return True  # it cannot be read, so nobody knows
+
+
+def unfinished(store: Store) -> list[Path]:
+    """Files that were being written when their writer died. Those that write them hold the lock, but for segments."""
+    segments = [path for path in store.journal.glob("*.new") if _age(path) > GRACE]
+    return [*store.root.glob("*.tmp"), *store.root.glob("*/date=*/*.tmp"), *(store.root / "tmp").glob("*"), *segments]
+
+
+def _age(path: Path) -> timedelta:
+    try:
+        return utc_now() - datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except FileNotFoundError:  # it has got its name
+        return timedelta(0)

@@ -3,7 +3,9 @@
 import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +53,35 @@ NOBODY = Exclude(clients=[], actors=[], networks=[])
 """Everybody is counted."""
 
 
+_AGE = re.compile(r"(\d{1,5})([dwy])")
+_DAYS = {"d": 1.0, "w": 7.0, "y": 365.25}
+
+
+class Retention(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long what is kept, `[retention]`: `90d`, `12w` or `5y`; for ever if nothing is said."""
+
+    deliveries: str | None = None
+    """Older ones cannot be taken up again by `regstats rebuild`; their events stay."""
+    events: str | None = None
+    """Their pulls go with them."""
+
+    def __post_init__(self) -> None:
+        for text in (self.deliveries, self.events):
+            if text is not None:
+                age_of(text)
+
+
+FOR_EVER = Retention()
+
+
+def age_of(text: str) -> timedelta:
+    """`90d`, `12w`, `5y` as a time span. Raises ValueError for anything else."""
+    match = _AGE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"`{text}` in retention is not a time span such as 90d, 12w or 5y")
+    return timedelta(days=int(match[1]) * _DAYS[match[2]])
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set. A field is a key in `regstats.toml` and, in capitals, a `REGSTATS_*` variable."""
 
@@ -67,11 +98,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of one delivery that are accepted; a larger one is answered 413."""
     sources: dict[str, Source] = {}
     exclude: Exclude = Exclude()
+    retention: Retention = FOR_EVER
 
     def token_of(self, source: str) -> str | None:
         """The token that this source must show; None where it is open."""
         named = self.sources.get(source)
         return named.token if named is not None and named.token else self.token
+
+
+_TABLES: dict[str, type[Struct]] = {"exclude": Exclude, "retention": Retention}
 
 
 def load(file: Path | None = None, environ: Mapping[str, str] = os.environ, **options: Any) -> Settings:
@@ -119,7 +154,8 @@ def _read(file: Path | None) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     _refuse_unknown(str(path), values, Settings.__struct_fields__)
-    _refuse_unknown(f"{path} [exclude]", _keys(values.get("exclude")), Exclude.__struct_fields__)
+    for table, known in _TABLES.items():
+        _refuse_unknown(f"{path} [{table}]", _keys(values.get(table)), known.__struct_fields__)
     for name in _keys(values.get("sources")):
         _refuse_unknown(f"{path} [sources.{name}]", _keys(values["sources"][name]), Source.__struct_fields__)
     return values
@@ -131,7 +167,7 @@ def _keys(table: object) -> list[str]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    names = [name for name in Settings.__struct_fields__ if name not in ("sources", "exclude")]
+    names = [name for name in Settings.__struct_fields__ if name not in ("sources", *_TABLES)]
     given = {key.removeprefix("REGSTATS_").lower(): value for key, value in environ.items() if _is_ours(key)}
     _refuse_unknown("The environment (REGSTATS_*)", given, names)
     return given

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -15,6 +16,15 @@ def connect() -> duckdb.DuckDBPyConnection:
     """A database in memory, whose times are UTC."""
     connection = duckdb.connect(config=_CONFIG)
     connection.execute("set timezone = 'UTC'")
+    return connection
+
+
+def connect_for_upkeep(root: Path) -> duckdb.DuckDBPyConnection:
+    """A database for upkeep: it leaves memory and cores to the collector, and goes to the store's disk for more."""
+    connection = connect()
+    connection.execute(f"set temp_directory = {literal(str(root / 'tmp'))}")
+    connection.execute("set memory_limit = '2GB'")
+    connection.execute("set threads = 1")
     return connection
 
 

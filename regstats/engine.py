@@ -12,7 +12,10 @@ import pyarrow as pa
 from regstats import accounting
 from regstats.config import Exclude
 from regstats.database import connect, literal, read_parquet, sql_text
-from regstats.store import DELIVERIES, EVENTS, Part, Snapshot, Store, TableName, to_table, understand, unique
+from regstats.events import unique
+from regstats.parts import DELIVERIES, EVENTS, Part, TableName, to_table
+from regstats.payloads import understand
+from regstats.store import Snapshot, Store
 
 
 class Engine:

@@ -3,9 +3,13 @@
 `gc=False`: nothing in them refers back, so the garbage collector need not look at the many that sealing makes.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from msgspec import Struct
+
+TORN = "journal"
+"""The source of what is no delivery: a line of the journal that was not written to its end."""
 
 
 class Delivery(Struct, frozen=True, kw_only=True, gc=False):
@@ -27,6 +31,8 @@ class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     """Exactly what was sent."""
     error: str | None = None
     """Why it is in quarantine; None if all of it was understood."""
+    event_count: int = 0
+    """How many events were understood in it; those that came before, in another delivery, are among them."""
 
 
 class Event(Struct, frozen=True, kw_only=True, gc=False):
@@ -72,3 +78,19 @@ class Event(Struct, frozen=True, kw_only=True, gc=False):
     instance_id: str | None
     """New each time the registry starts."""
     delivery_id: str
+
+
+Identity = tuple[str, str]
+
+
+def identity(event: Event) -> Identity:
+    """What makes two events the same one, however often it is delivered."""
+    return event.source, event.event_id
+
+
+def unique(events: Iterable[Event]) -> list[Event]:
+    """Each event once, as it first came."""
+    first: dict[Identity, Event] = {}
+    for event in events:
+        first.setdefault(identity(event), event)
+    return list(first.values())

@@ -14,7 +14,8 @@ from regstats.errors import InputError
 from regstats.events import Delivery
 from regstats.journal import Journal
 from regstats.payloads import kept_headers
-from regstats.store import Sealed, Store
+from regstats.sealing import Sealed, seal
+from regstats.store import Store
 
 _BATCH = 1000  # deliveries that share one fsync
 
@@ -47,7 +48,7 @@ def import_file(path: Path, store: Store, source: str, now: datetime) -> Sealed:
         raise InputError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
     finally:
         journal.rotate()
-    return store.seal()
+    return seal(store)
 
 
 def _payloads(path: Path) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from regstats.errors import JournalError
-from regstats.events import Delivery
+from regstats.events import TORN, Delivery
 
 _SUFFIX = ".ndjson"
 _SEGMENT_BYTES = 32 * 1024 * 1024  # what sealing holds in memory at once
@@ -107,6 +107,11 @@ def segments(directory: Path) -> list[Path]:
     return sorted(directory.glob(f"*{_SUFFIX}"))
 
 
+def exists(directory: Path, segment: str) -> bool:
+    """Whether the segment of that name is still in the journal."""
+    return (directory / f"{segment}{_SUFFIX}").exists()
+
+
 @contextmanager
 def claim(segment: Path) -> Iterator[bool]:
     """Whether the segment is finished and now ours; it is until the end of the block."""
@@ -176,7 +181,7 @@ def _decode(data: bytes, name: str, written_at: datetime) -> Delivery:
         line = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = f"Torn journal line, never acknowledged: {error}."
-        return Delivery(received_at=written_at, delivery_id=name, source="journal", headers={}, body=data, error=reason)
+        return Delivery(received_at=written_at, delivery_id=name, source=TORN, headers={}, body=data, error=reason)
     return Delivery(
         received_at=line.received_at,
         delivery_id=line.delivery_id,

@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from regstats.compact import account
+from regstats.compact import compact
 from regstats.events import Delivery
 from regstats.journal import Journal
+from regstats.sealing import seal
 from regstats.store import Store
 
 DAY = datetime(2026, 11, 23, tzinfo=UTC)
@@ -346,8 +347,8 @@ def write(root: Path) -> None:
     journal = Journal(store.journal)
     journal.append(day())
     journal.rotate()
-    store.seal()
-    account(store, DAY + timedelta(days=2))
+    seal(store)
+    compact(store, DAY + timedelta(days=2))
     store.journal.rmdir()
     (root / "lock").unlink()
 

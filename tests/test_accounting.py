@@ -18,8 +18,10 @@ from regstats.compact import account
 from regstats.config import NOBODY
 from regstats.events import Event
 from regstats.journal import Journal
+from regstats.payloads import understand
+from regstats.sealing import seal
 from regstats.stats import Stats
-from regstats.store import Store, understand
+from regstats.store import Store
 
 RECORDINGS = Path(__file__).parent / "recordings"
 MEDIA_TYPES = {"blob": BLOB, "index": INDEX, "manifest": MANIFEST}
@@ -232,7 +234,7 @@ def receive(store, events):
     journal = Journal(store.journal)
     journal.append(make_delivery(envelope(wire(event)), source=event.source) for event in events)
     journal.rotate()
-    store.seal()
+    seal(store)
 
 
 def in_a_store(folder, events):

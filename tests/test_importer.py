@@ -9,8 +9,8 @@ from makers import NOW, envelope, make_event
 from regstats.errors import InputError
 from regstats.importer import import_file
 from regstats.journal import Journal, segments
+from regstats.sealing import Sealed
 from regstats.stats import Stats
-from regstats.store import Sealed
 
 LINES = [json.dumps({"events": [make_event(id=str(number))]}).encode() for number in range(3)]
 

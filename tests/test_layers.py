@@ -9,10 +9,10 @@ import regstats
 
 ROOT = Path(regstats.__file__).parent
 ORDER = """
-    errors config events useragents
+    errors events config useragents
     payloads.distribution payloads
-    journal store
-    database accounting compact
+    journal parts store sealing
+    database accounting compact rebuild check
     importer sample
     engine parameters stats
     formats charts report

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from makers import BLOB, INDEX, MANIFEST, NOW, envelope, make_delivery, make_event
 
-from regstats.payloads import kept_headers, parse
-from regstats.store import EVENTS, to_table, understand
+from regstats.parts import EVENTS, to_table
+from regstats.payloads import kept_headers, parse, understand
 
 DIGEST = "sha256:" + "b" * 64
 

@@ -10,6 +10,7 @@ from makers import BLOB, INDEX, NOW, days, envelope, journalled, make_event, mak
 from regstats import sample
 from regstats.compact import account
 from regstats.errors import StoreNotFoundError
+from regstats.sealing import seal
 from regstats.stats import Stats, default_data
 from regstats.store import Store
 
@@ -265,10 +266,10 @@ def test_where_the_events_are_makes_no_difference(tmp_path, metric):
     frames = []
     for sealed in (0, len(bodies) // 2, len(bodies)):
         store = Store(tmp_path / str(sealed), create=True)
-        for some, seal in ((bodies[:sealed], True), (bodies[sealed:], False)):
+        for some, is_sealed in ((bodies[:sealed], True), (bodies[sealed:], False)):
             journalled(store, *some)
-            if seal:
-                store.seal()
+            if is_sealed:
+                seal(store)
         frames.append(getattr(Stats(store.root, now=NOW), metric)(by="tag"))
     assert 1 == account(store, NOW)
     frames.append(getattr(Stats(store.root, now=NOW), metric)(by="tag"))
@@ -315,7 +316,7 @@ def test_what_is_acknowledged_counts_at_once(store):
     assert [] == list(stats.pulls()["pulls"])
     journalled(store, envelope(make_event()))
     assert [1] == list(stats.pulls()["pulls"])
-    store.seal()
+    seal(store)
     assert [1] == list(stats.pulls()["pulls"])
     journalled(store, envelope(make_event()), b"garbage")
     assert [2] == list(stats.pulls()["pulls"])

@@ -11,8 +11,9 @@ from regstats import journal
 from regstats import store as store_module
 from regstats.errors import StoreError, StoreNotFoundError
 from regstats.journal import segments
+from regstats.sealing import Sealed, seal
 from regstats.stats import Stats
-from regstats.store import Sealed, Store
+from regstats.store import Store
 
 
 def event_ids(store):
@@ -37,7 +38,7 @@ def files(store, table):
 def test_a_seal_moves_the_journal_into_parts(store):
     """Deliveries by the date of receipt, events by their own; the journal is empty after it."""
     journalled(store, envelope(make_event(id="a", at=NOW - days(1)), make_event(id="b")), b"garbage")
-    assert Sealed(deliveries=2, events=2, duplicates=0, quarantined=1) == store.seal()
+    assert Sealed(deliveries=2, events=2, duplicates=0, quarantined=1) == seal(store)
     assert [] == segments(store.journal)
     assert ["a", "b"] == event_ids(store)
     assert [("deliveries", "2026-11-24", 2), ("events", "2026-11-23", 1), ("events", "2026-11-24", 1)] == [
@@ -47,7 +48,7 @@ def test_a_seal_moves_the_journal_into_parts(store):
 
 def test_nothing_to_seal_leaves_everything_as_it_is(store):
     """An idle collector writes nothing."""
-    assert Sealed() == store.seal()
+    assert Sealed() == seal(store)
     assert 0 == store.manifest().version
 
 
@@ -55,10 +56,10 @@ def test_a_repeated_event_counts_once(store):
     """In one delivery, in one segment, over two seals, and beside what is sealed already."""
     event = make_event(id="same")
     journalled(store, envelope(event, event), envelope(event))
-    assert Sealed(deliveries=2, events=1, duplicates=2) == store.seal()
+    assert Sealed(deliveries=2, events=1, duplicates=2) == seal(store)
     journalled(store, envelope(event), envelope(make_event(id="new")))
     assert ["new", "same"] == counted_ids(store)
-    assert Sealed(deliveries=2, events=1, duplicates=1) == store.seal()
+    assert Sealed(deliveries=2, events=1, duplicates=1) == seal(store)
     assert ["new", "same"] == event_ids(store) == counted_ids(store)
 
 
@@ -66,9 +67,9 @@ def test_a_late_repetition_is_found_beside_its_twin(store):
     """Events lie at their own date, so a repetition weeks later is looked for there."""
     event = make_event(id="late", at=NOW - days(20))
     journalled(store, envelope(event), received_at=NOW - days(20))
-    store.seal()
+    seal(store)
     journalled(store, envelope(event))
-    assert Sealed(deliveries=1, events=0, duplicates=1) == store.seal()
+    assert Sealed(deliveries=1, events=0, duplicates=1) == seal(store)
     assert ["late"] == counted_ids(store)
 
 
@@ -76,10 +77,10 @@ def test_a_repetition_without_a_time_is_found_across_midnight(store):
     """Where receipt stands in for the time, the twin may lie at the date before."""
     event = make_event(id="timeless", at="")
     journalled(store, envelope(event), received_at=datetime(2026, 11, 23, 23, 59, 59, tzinfo=UTC))
-    store.seal()
+    seal(store)
     journalled(store, envelope(event), received_at=datetime(2026, 11, 24, 0, 0, 4, tzinfo=UTC))
     assert ["timeless"] == counted_ids(store)
-    assert 1 == store.seal().duplicates
+    assert 1 == seal(store).duplicates
     assert ["timeless"] == counted_ids(store)
 
 
@@ -92,57 +93,7 @@ def test_the_same_id_of_another_source_is_another_event(store):
             received_at=NOW, delivery_id=source, source=source, headers={}, body=body
         )])  # fmt: skip
     writer.rotate()
-    assert 2 == store.seal().events
-
-
-@pytest.mark.parametrize("step", ["_write_parquet", "_replace", "_publish", "unlink"])
-@pytest.mark.parametrize("call", [1, 2, 3])
-def test_a_crash_at_any_step_of_a_seal_loses_and_repeats_nothing(store, monkeypatch, step, call):
-    """Stopped in a write, before or after the commit, or before the segment is gone: the next seal makes it right."""
-    journalled(store, envelope(make_event(id="a", at=NOW - days(1))), envelope(make_event(id="b")), b"garbage")
-    calls = []
-
-    class Crash(BaseException):
-        pass
-
-    def crashing(original):
-        def wrapper(*arguments):
-            calls.append(step)
-            if len(calls) == call:
-                raise Crash
-            return original(*arguments)
-
-        return wrapper
-
-    with monkeypatch.context() as patch:
-        owner = type(store.root) if step == "unlink" else store_module
-        patch.setattr(owner, step, crashing(getattr(owner, step)))
-        try:
-            store.seal()
-        except Crash:
-            assert ["a", "b"] == counted_ids(store)
-    store.seal()
-    assert ["a", "b"] == event_ids(store) == counted_ids(store)
-    assert [] == segments(store.journal)
-    assert 3 == Stats(store.root).sql("select count(*) from deliveries").fetchall()[0][0]
-    assert ["a", "b"] == sorted(
-        row[0]
-        for row in Stats(store.root)
-        .sql(f"select event_id from read_parquet('{store.root}/events/date=*/*.parquet')")
-        .fetchall()
-    )
-
-
-def test_sealing_again_gives_the_same_parts(store, monkeypatch):
-    """A part is named after its segment, so a second try replaces what the first one left."""
-    journalled(store, envelope(make_event()))
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "_commit", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            store.seal()
-    before = files(store, "events"), files(store, "deliveries")
-    store.seal()
-    assert before == (files(store, "events"), files(store, "deliveries"))
+    assert 2 == seal(store).events
 
 
 def test_a_torn_line_goes_to_quarantine(store):
@@ -151,7 +102,7 @@ def test_a_torn_line_goes_to_quarantine(store):
     (segment,) = segments(store.journal)
     with segment.open("ab") as file:
         file.write(b'{"received_at":"2026')
-    assert Sealed(deliveries=2, events=1, duplicates=0, quarantined=1) == store.seal()
+    assert Sealed(deliveries=2, events=1, duplicates=0, quarantined=1) == seal(store)
     assert ["a"] == counted_ids(store)
 
 
@@ -171,7 +122,7 @@ def test_readers_never_see_events_missing_or_twice(store):
     def seal():
         while not stop.is_set():
             writer.rotate()
-            store.seal()
+            seal(store)
 
     threads = [threading.Thread(target=acknowledge), threading.Thread(target=seal)]
     for thread in threads:
@@ -197,7 +148,7 @@ def test_a_seal_in_the_middle_of_a_look(store, monkeypatch, moment):
 
     def sealing_first(*arguments, **options):
         monkeypatch.undo()
-        store.seal()
+        seal(store)
         return original(*arguments, **options)
 
     monkeypatch.setattr(journal, moment, sealing_first)
@@ -208,7 +159,7 @@ def test_a_seal_in_the_middle_of_a_look(store, monkeypatch, moment):
 def test_a_reader_needs_no_write_access(store):
     """A copy on read-only media, or another user's store."""
     journalled(store, envelope(make_event(id="a")))
-    store.seal()
+    seal(store)
     journalled(store, envelope(make_event(id="b")))
     before = sorted(store.root.rglob("*"))
     (store.root / "lock").unlink()
@@ -220,7 +171,7 @@ def test_odd_names_of_directories(tmp_path):
     """Quotes, glob characters, and `key=value`, which would be taken for a column."""
     store = Store(tmp_path / "it's [a] * store?" / "env=prod", create=True)
     journalled(store, envelope(make_event(id="a")))
-    store.seal()
+    seal(store)
     assert ["a"] == counted_ids(store)
     assert "env" not in Stats(store.root).sql("from events").columns
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from regstats.errors import PayloadError
-from regstats.events import Delivery, Event
+from regstats.events import TORN, Delivery, Event
 from regstats.payloads import distribution
 
 Document = dict[str, msgspec.Raw]
@@ -41,6 +41,20 @@ def parse(delivery: Delivery) -> Parsed:
         return Parsed(None, [], _shortened(str(error)))
     except Exception as error:  # noqa: BLE001 - one odd payload must never stop the sealing of all the others
         return Parsed(None, [], _shortened(f"The parser failed: {type(error).__name__}: {error}"))
+
+
+def understand(deliveries: Iterable[Delivery]) -> tuple[list[Delivery], list[Event]]:
+    """Deliveries with their dialect and, where something in them is not understood, the reason; and their events."""
+    understood: list[Delivery] = []
+    events: list[Event] = []
+    for delivery in deliveries:
+        if delivery.source == TORN:
+            understood.append(delivery)
+            continue
+        dialect, found, error = parse(delivery)
+        understood.append(msgspec.structs.replace(delivery, dialect=dialect, error=error, event_count=len(found)))
+        events.extend(found)
+    return understood, events
 
 
 def kept_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -7,7 +7,8 @@ from hashes, so the same numbers give the same events.
 from pathlib import Path
 
 from regstats.database import connect
-from regstats.store import EVENTS, Part, Store
+from regstats.parts import EVENTS, Part
+from regstats.store import Store
 
 # operation: its share of all operations, and its steps: milliseconds after the start, method, what, by tag.
 # A manifest m, an index i, blobs b1 to b3.
@@ -38,7 +39,8 @@ def write(root: Path, events: int, days: int, repositories: int = 1000) -> Store
             table = con.sql(
                 f"select {', '.join(EVENTS.names)} from day order by repository, tag, timestamp"
             ).to_arrow_table()
-            store.replace("events", day, "bench", table.cast(EVENTS))
+            with store.exclusive():
+                store.replace("events", day, "bench", table.cast(EVENTS))
     return store
 
 

@@ -1,0 +1,241 @@
+"""`regstats check`: is everything in the store as it was promised? And `--repair`, for what can be repaired."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from datetime import date, datetime
+from functools import partial
+from pathlib import Path
+
+import duckdb
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from msgspec import Struct
+
+from regstats import accounting, journal
+from regstats.compact import account, has_rows_of_its_own, remove, unfinished
+from regstats.database import connect_for_upkeep, literal, read_parquet
+from regstats.errors import StoreError
+from regstats.events import TORN, unique
+from regstats.parts import DELIVERIES, EVENTS, KEYS, MOMENTS, Part, TableName, by_date, describe, to_table
+from regstats.payloads import understand
+from regstats.rebuild import deliveries_of, rebuild
+from regstats.store import Store, utc_now
+
+_SCHEMAS: dict[TableName, pa.Schema] = {"deliveries": DELIVERIES, "events": EVENTS}
+_NEEDS_REBUILD = "make the events anew from the deliveries"
+
+
+class Finding(Struct, frozen=True):
+    """Something that is not as it should be."""
+
+    where: str
+    """The file, from the root of the store."""
+    what: str
+    repair: str
+    """What makes it right, or made it."""
+    mend: Callable[[], object] | None = None
+    """Does so; where it is None, `rebuild` does."""
+    is_problem: bool = True
+    """Whether a promise is broken. Else it is only untidy, as after a crash, and a running collector sees to it."""
+    is_repaired: bool = False
+
+
+def check(store: Store, now: datetime, *, repair: bool = False, deep: bool = False) -> list[Finding]:
+    """What is not as it should be; nothing, if all is well. With `repair` each is repaired as it is found.
+
+    `deep` also reads every delivery again, to see whether all its events are there, and accounts for all pulls again,
+    which takes as long as `rebuild`. The store is locked meanwhile: deliveries are taken, and sealed afterwards.
+    """
+    steps = [_manifest, _parts, _orphans, _repetitions, _journal, _left, *([_events, _pulls] if deep else [])]
+    findings: list[Finding] = []
+    with store.exclusive() if os.access(store.root, os.W_OK) else nullcontext():
+        for step in steps:
+            found = [_mended(finding) if repair else finding for finding in step(store)]
+            findings += found
+            if step is _manifest and found and not repair:
+                return findings
+    if repair and any(not finding.is_repaired for finding in findings):
+        rebuild(store, now)
+        account(store, now)
+        findings = [msgspec.structs.replace(finding, is_repaired=True) for finding in findings]
+    return findings
+
+
+def _mended(finding: Finding) -> Finding:
+    if finding.mend is None:
+        return finding
+    finding.mend()
+    return msgspec.structs.replace(finding, is_repaired=True)
+
+
+def _manifest(store: Store) -> Iterator[Finding]:
+    try:
+        store.manifest()
+    except StoreError as error:
+        yield Finding(
+            store.manifest_path.name,
+            str(error).partition(" `regstats")[0],
+            "set it aside, and take in all parts that are there",
+            partial(_set_aside, store, store.manifest_path),
+        )
+
+
+def _parts(store: Store) -> Iterator[Finding]:
+    """Each part is there, can be read, and holds what the manifest says."""
+    for part in store.manifest().parts:
+        where = part.path
+        try:
+            actual = _described(store, part)
+        except (OSError, pa.ArrowException, KeyError) as error:
+            reason = str(error).partition("\n")[0]
+            yield Finding(where, f"Cannot be read: {reason}.", _loss(part), partial(_give_up, store, part))
+            if part.table == "events":
+                yield Finding(where, "Its events do not count now.", _NEEDS_REBUILD)
+            continue
+        if actual != part:
+            what = f"Holds {actual.rows:,} rows, {actual.early:,} early, {actual.late:,} late; not {part.rows:,}, "
+            what += f"{part.early:,}, {part.late:,} as the manifest says."
+            mend = partial(store.commit, add=[actual], drop=[part])
+            yield Finding(where, what, "correct the manifest", mend)
+
+
+def _described(store: Store, part: Part) -> Part:
+    """The part as it really is, after reading all of it."""
+    table = pq.read_table(store.path_of(part), partitioning=None)
+    missing = [f.name for f in _SCHEMAS.get(part.table, []) if f.name not in table.schema.names]
+    if missing:
+        raise KeyError(f"no column {', '.join(missing)}")
+    return describe(part.table, part.date, part.name, table)
+
+
+def _loss(part: Part) -> str:
+    if part.table == "deliveries":
+        return "set it aside; its deliveries are lost, their events stay"
+    return "set it aside"
+
+
+def _give_up(store: Store, part: Part) -> None:
+    store.commit(drop=[part])
+    _set_aside(store, store.root / part.path)
+
+
+def _set_aside(store: Store, path: Path) -> None:
+    """Moves a file out of the way: nothing that might be of use to somebody is deleted."""
+    if path.exists():
+        damaged = store.root / "damaged"
+        damaged.mkdir(exist_ok=True)
+        path.rename(damaged / f"{utc_now():%Y%m%dT%H%M%SZ}-{path.name}")
+
+
+def _orphans(store: Store) -> Iterator[Finding]:
+    """No file looks like a part and does not count."""
+    for orphan in store.orphans():
+        if has_rows_of_its_own(store, orphan):
+            what = "Does not count, and holds rows that are nowhere else."
+            yield Finding(orphan.path, what, "take them in", partial(_adopt, store, orphan))
+        else:
+            what = "Does not count, and holds nothing that is not elsewhere: left behind by interrupted work."
+            yield Finding(orphan.path, what, "remove it", (store.root / orphan.path).unlink, is_problem=False)
+
+
+def _adopt(store: Store, orphan: Part) -> None:
+    """Makes those rows of an orphan count that do not yet."""
+    key = ", ".join(KEYS[orphan.table])
+    live = [store.path_of(part) for part in by_date(store.manifest().parts, orphan.table).get(orphan.date, [])]
+    rows = f"from read_parquet({literal(store.path_of(orphan))}, hive_partitioning = false)"
+    if live:
+        rows += f" anti join (select {key} from ({read_parquet(live, KEYS[orphan.table])})) using ({key})"
+    with connect_for_upkeep(store.root) as connection:
+        table = connection.sql(rows).to_arrow_table().cast(_SCHEMAS[orphan.table])
+    store.commit(add=[store.write(orphan.table, orphan.date, f"adopted-{orphan.name}", table)])
+    (store.root / orphan.path).unlink()
+
+
+def _repetitions(store: Store) -> Iterator[Finding]:
+    """No delivery and no event is there twice."""
+    for table in ("deliveries", "events"):
+        with connect_for_upkeep(store.root) as connection:
+            for day, count in connection.sql(_repeated(store, table)).fetchall() if _files(store, table) else []:
+                mend = partial(_without_repetitions, store, table, day)
+                yield Finding(f"{table}/date={day}", f"{count:,} {table} are there twice.", "remove one of each", mend)
+
+
+def _files(store: Store, table: TableName) -> list[str]:
+    return [store.path_of(part) for part in store.manifest().parts if part.table == table]
+
+
+def _repeated(store: Store, table: TableName) -> str:
+    """How many rows of each date have been there before."""
+    key = ", ".join(KEYS[table])
+    rows = f"select {key}, date from ({read_parquet(_files(store, table), KEYS[table])})"
+    numbered = f"select date, row_number() over (partition by {key} order by date) as number from ({rows})"
+    return f"select date, count(*) from ({numbered}) where number > 1 group by date order by date"
+
+
+def _without_repetitions(store: Store, table: TableName, day: date) -> None:
+    """Makes one part of a date's, without the rows that are in it twice, or at a date before it."""
+    key, columns = ", ".join(KEYS[table]), ", ".join(_SCHEMAS[table].names)
+    own = read_parquet(map(store.path_of, by_date(store.manifest().parts, table)[day]), _SCHEMAS[table].names)
+    before = f"select {key} from ({read_parquet(_files(store, table), KEYS[table])}) where date < '{day}'"
+    first = f"select *, row_number() over (partition by {key} order by {MOMENTS[table]}) as number from ({own})"
+    query = f"select {columns} from ({first}) as f anti join ({before}) as b using ({key}) where number = 1"
+    with connect_for_upkeep(store.root) as connection:
+        rows = connection.sql(query).to_arrow_table().cast(_SCHEMAS[table])
+    store.replace(table, day, f"once-{store.manifest().version + 1}", rows)
+
+
+def _journal(store: Store) -> Iterator[Finding]:
+    """What was torn was never acknowledged: sealing keeps it in quarantine."""
+    for segment in journal.segments(store.journal):
+        with journal.claim(segment) as ours:
+            torn = sum(delivery.source == TORN for delivery in journal.read(segment, finished=True)) if ours else 0
+        if torn:
+            what = f"{torn:,} lines are torn; they were never acknowledged."
+            yield Finding(f"journal/{segment.name}", what, "seal it", lambda: None, is_problem=False)
+
+
+def _left(store: Store) -> Iterator[Finding]:
+    for path in unfinished(store):
+        what = "Was not finished: left behind by interrupted work."
+        yield Finding(str(path.relative_to(store.root)), what, "remove it", partial(remove, path), is_problem=False)
+
+
+def _events(store: Store) -> Iterator[Finding]:
+    """Every event that is in a delivery is in the store."""
+    files = _files(store, "events")
+    stored = read_parquet(files, KEYS["events"]) if files else "select '' as source, '' as event_id where false"
+    with connect_for_upkeep(store.root) as connection:
+        connection.execute(f"create table stored as select source, event_id from ({stored})")
+        for part in (part for part in store.manifest().parts if part.table == "deliveries"):
+            missing, differing = _compared(connection, store, part)
+            if missing:
+                yield Finding(part.path, f"{missing:,} events of its deliveries are not there.", _NEEDS_REBUILD)
+            if differing:
+                what = f"{differing:,} of its deliveries are understood differently now."
+                yield Finding(part.path, what, _NEEDS_REBUILD, is_problem=False)
+
+
+def _compared(connection: duckdb.DuckDBPyConnection, store: Store, part: Part) -> tuple[int, int]:
+    """How many events of the deliveries of a part are missing, and how many deliveries are understood differently."""
+    missing = differing = 0
+    for batch in deliveries_of(store, part):
+        deliveries, events = understand(batch)
+        differing += sum(old != new for old, new in zip(batch, deliveries, strict=True))
+        connection.register("expected", to_table(unique(events), EVENTS))
+        absent = "select count(*) from expected anti join stored using (source, event_id)"
+        ((count,),) = connection.sql(absent).fetchall()
+        missing += count
+    return missing, differing
+
+
+def _pulls(store: Store) -> Iterator[Finding]:
+    """The pulls that are kept are those that would be made now."""
+    parts = store.manifest().parts
+    for day, part in accounting.accounted(parts).items():
+        made = accounting.of_date(store, parts, day)
+        kept = pq.read_table(store.path_of(part), partitioning=None)
+        if not made.equals(kept.cast(made.schema)):
+            mend = partial(_give_up, store, part)
+            yield Finding(part.path, "Its pulls are not those of the events.", "account for the date again", mend)

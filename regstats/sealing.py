@@ -1,0 +1,109 @@
+"""Sealing: finished segments of the journal become parts.
+
+Whatever happens on the way, each delivery and each event ends up in the live parts exactly once: parts are named after
+their segment, they count from the moment the manifest names them, and only then the segment goes.
+"""
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from regstats import journal
+from regstats.events import Delivery, Event, Identity, identity, unique
+from regstats.parts import DELIVERIES, EVENTS, MOMENTS, Part, TableName, by_date, to_table
+from regstats.payloads import understand
+from regstats.store import Manifest, Store
+
+
+class Sealed(NamedTuple):
+    """What a seal did."""
+
+    deliveries: int = 0
+    events: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+
+    def plus(self, other: "Sealed") -> "Sealed":
+        """The two together."""
+        return Sealed(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+def seal(store: Store) -> Sealed:
+    """Moves every finished segment of the journal into parts."""
+    total = Sealed()
+    if not journal.segments(store.journal):
+        return total
+    with store.exclusive():
+        for segment in journal.segments(store.journal):
+            with journal.claim(segment) as ours:
+                if ours:
+                    total = total.plus(_seal(store, segment))
+    return total
+
+
+def _seal(store: Store, segment: Path) -> Sealed:
+    done = Sealed()
+    if segment.stem not in store.manifest().sealed:
+        done = add(store, segment.stem, journal.read(segment, finished=True), sealed=segment.stem)
+    segment.unlink()
+    return done
+
+
+def add(store: Store, name: str, received: Iterable[Delivery], *, sealed: str | None = None) -> Sealed:
+    """Makes parts of that name from deliveries, and of those of their events that are not stored yet."""
+    deliveries, events = understand(received)
+    fresh = unknown(store, store.manifest(), events)
+    parts = [*write(store, "deliveries", name, deliveries), *write(store, "events", name, fresh)]
+    if parts:
+        store.commit(add=parts, sealed=sealed)
+    quarantined = sum(delivery.error is not None for delivery in deliveries)
+    return Sealed(len(deliveries), len(fresh), len(events) - len(fresh), quarantined)
+
+
+def unknown(store: Store, manifest: Manifest, events: Iterable[Event]) -> list[Event]:
+    """The events that are not in the live parts, each once."""
+    known = by_date(manifest.parts, "events")
+    return [
+        event
+        for some in _rows_by_date("events", unique(events)).values()
+        for twins in [_twins(store, known, some)]
+        for event in some
+        if identity(event) not in twins
+    ]
+
+
+def _twins(store: Store, parts: dict[date, list[Part]], events: list[Event]) -> set[Identity]:
+    """The identities, among those of the given events of one date, that are stored already.
+
+    A repeated event has the timestamp of its twin, so only those times are looked at. Where the timestamp is that of
+    receipt, the twin may have come up to a day before.
+    """
+    margin = timedelta(0) if all(event.timestamp_trusted for event in events) else timedelta(days=1)
+    first, last = min(e.timestamp for e in events) - margin, max(e.timestamp for e in events)
+    among_these = (pc.field("timestamp") >= first) & (pc.field("timestamp") <= last)
+    stored: set[Identity] = set()
+    for day in {first.date(), last.date()}:
+        for part in parts.get(day, []):
+            table = pq.read_table(store.path_of(part), columns=["source", "event_id"], filters=among_these)
+            stored.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    return stored.intersection(map(identity, events))
+
+
+def write(store: Store, table: TableName, name: str, rows: Iterable[Any]) -> list[Part]:
+    """Rows as parts of that name, one per date."""
+    schema = EVENTS if table == "events" else DELIVERIES
+    return [
+        store.write(table, day, name, to_table(some, schema))
+        for day, some in sorted(_rows_by_date(table, rows).items())
+    ]
+
+
+def _rows_by_date(table: TableName, rows: Iterable[Any]) -> dict[date, list[Any]]:
+    dates: dict[date, list[Any]] = {}
+    for row in rows:
+        dates.setdefault(getattr(row, MOMENTS[table]).date(), []).append(row)
+    return dates
