@@ -1,7 +1,9 @@
 """The command line: `regstats <command>`."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -40,6 +42,21 @@ format_option = click.option(
 )
 
 
+def _parameter_option(name: str) -> Callable[[Command], Command]:
+    if name == "limit":
+        return click.option("--limit", type=click.IntRange(min=1), help=HELP[name])
+    if name == "interval":
+        return click.option("--interval", type=click.Choice(INTERVALS), help=HELP[name])
+    return click.option(f"--{name}", multiple=name in _REPEATABLE, help=HELP[name])
+
+
+def _given(value: Any) -> Any:
+    """What was given to an option: several texts, comma-separated or not, as a list; nothing as None."""
+    if isinstance(value, tuple):
+        return [text for some in value for text in some.split(",")] or None
+    return value
+
+
 class _Commands(click.Group):
     """Errors that we raise on purpose become one line on stderr: exit status 2 for what was asked wrongly, else 1."""
 
@@ -70,9 +87,12 @@ def serve(file: Path | None, **options: Any) -> None:
     \b
     Example: regstats serve --host 0.0.0.0 --token "$(openssl rand -hex 24)"
     """
-    from regstats import app
+    settings = config.load(file, **options)
+    with TemporaryDirectory(prefix="regstats-") as shared:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # before prometheus_client is imported, see `monitoring`
+        from regstats import server
 
-    app.serve(config.load(file, **options))
+        server.serve(settings)
 
 
 @main.command("import")
@@ -99,6 +119,25 @@ def import_(data: str, source: str, files: tuple[Path, ...]) -> None:
             f"{done.quarantined:,} not understood"
         )
     upkeep.compact(store, utc_now())
+
+
+@main.command()
+@data_option
+@format_option
+@_parameter_option("source")
+@_parameter_option("since")
+@_parameter_option("until")
+def health(data: str, form: str, **parameters: Any) -> None:
+    """Can I trust these numbers? What was received from each source, and what may be missing.
+
+    \b
+    Example: regstats health --since 7d
+    """
+    from regstats.formats import FORMATS
+    from regstats.stats import Stats
+
+    asked = {name: _given(value) for name, value in parameters.items()}
+    click.echo(FORMATS[form](Stats(data).health(**asked)), nl=False)
 
 
 @main.command()
@@ -183,7 +222,9 @@ def quarantine(context: click.Context, data: str, form: str, limit: int | None) 
 
 
 # The group has --data, too, and people write it at either place.
-own_data_option: Callable[[Command], Command] = click.option("--data", metavar="DIR", show_default="$REGSTATS_DATA, else ./data", help="The store.")
+own_data_option: Callable[[Command], Command] = click.option(
+    "--data", metavar="DIR", show_default="$REGSTATS_DATA, else ./data", help="The store."
+)
 
 
 @quarantine.command("show")
@@ -258,21 +299,6 @@ def _metric_command(metric: str, question: str) -> None:
     for name in reversed(HELP):
         command = _parameter_option(name)(command)
     main.command(metric)(data_option(config_option(format_option(command))))
-
-
-def _parameter_option(name: str) -> Callable[[Command], Command]:
-    if name == "limit":
-        return click.option("--limit", type=click.IntRange(min=1), help=HELP[name])
-    if name == "interval":
-        return click.option("--interval", type=click.Choice(INTERVALS), help=HELP[name])
-    return click.option(f"--{name}", multiple=name in _REPEATABLE, help=HELP[name])
-
-
-def _given(value: Any) -> Any:
-    """What was given to an option: several texts, comma-separated or not, as a list; nothing as None."""
-    if isinstance(value, tuple):
-        return [text for some in value for text in some.split(",")] or None
-    return value
 
 
 for _metric, _question in METRICS.items():

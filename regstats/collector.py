@@ -1,96 +1,194 @@
-"""`POST /events`: authenticate, append to the journal, answer 204. Nothing else happens before the 204.
+"""`POST /events`: see who sends, append to the journal, answer 204. Nothing else happens before the 204.
 
 A registry sends its queue strictly in order and repeats for ever what is not answered 2xx, so no payload is ever
-refused for what it says: only for who sends it (401, 404), for its size (413), or because it cannot be stored (503).
+refused for what it says: only for who sends it (401, 403, 404), for its size (413), because it was cut off (400), or
+because it cannot be stored (503).
+
+A layer of WSGI before the Flask application, which answers everything else: the way through Flask costs as much time as
+having a delivery on disk (`tests/bench/results/collector.md`).
 """
 
-import base64
-import binascii
-import hmac
 import json
-import logging
-import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import lru_cache
+from wsgiref.types import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Blueprint, Request, Response, request
-from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge, ServiceUnavailable, Unauthorized
+from werkzeug.exceptions import (
+    ClientDisconnected,
+    Forbidden,
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+    ServiceUnavailable,
+    Unauthorized,
+)
+from werkzeug.wrappers import Response
 
+from regstats import monitoring, senders
 from regstats.config import DEFAULT_SOURCE, Settings
 from regstats.errors import JournalError
-from regstats.events import Delivery
+from regstats.events import Delivery, new_ids
 from regstats.journal import Journal
-from regstats.payloads import kept_headers
+from regstats.payloads import is_kept
 
-_log = logging.getLogger(__name__)
-
+_PATH = "/events"
 _DISCARDED, _CHUNK = 64 * 1024 * 1024, 64 * 1024  # bytes of a refused delivery that are read, and how many at a time
+_UNKNOWN = "(unknown)"
 
 RETRY_AFTER = 5  # seconds; Distribution ignores it, others do not
 
+_REASONS: dict[type[HTTPException], str] = {
+    Unauthorized: "unauthorized",
+    Forbidden: "address not allowed",
+    NotFound: "unknown source",
+    RequestEntityTooLarge: "too large",
+    ClientDisconnected: "cut off",
+    ServiceUnavailable: "not stored",
+}
 
-def blueprint(settings: Settings, journal: Journal, now: Callable[[], datetime]) -> Blueprint:
-    """The intake routes."""
-    intake = Blueprint("collector", __name__)
 
-    @intake.post("/events")
-    @intake.post("/events/<source>")
-    def receive(source: str = DEFAULT_SOURCE) -> Response:
-        if source != DEFAULT_SOURCE and source not in settings.sources:
-            raise NotFound(f"There is no source {source!r}; configure it as [sources.{source}] in regstats.toml.")
-        _authenticate(request, settings.token_of(source))
-        delivery = _delivery(request, source, settings.max_body, now())
+class Intake:
+    """Takes deliveries, and passes all other requests on."""
+
+    def __init__(
+        self,
+        others: WSGIApplication,
+        settings: Settings,
+        journal: Journal,
+        now: Callable[[], datetime],
+        doorkeeper: monitoring.Doorkeeper,
+    ) -> None:
+        self._others = others
+        self._settings = settings
+        self._sources = {name: settings.source(name) for name in (DEFAULT_SOURCE, *settings.sources)}
+        self._journal = journal
+        self._now = now
+        self._doorkeeper = doorkeeper
+        self._ids = new_ids()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answers one request."""
+        source = source_of(environ["PATH_INFO"])
+        if source is None:
+            return self._others(environ, start_response)
+        started = time.perf_counter()
         try:
-            journal.append([delivery])
+            size = self._receive(environ, source)
+        except HTTPException as error:
+            return problem(error)(environ, start_response)
+        monitoring.count(source, size, time.perf_counter() - started)
+        start_response("204 No Content", [])
+        return []
+
+    def _receive(self, environ: WSGIEnvironment, source: str) -> int:
+        """Stores a delivery, or says why not; its size."""
+        if environ["REQUEST_METHOD"] != "POST":
+            raise MethodNotAllowed(valid_methods=["POST"])
+        address = self._address(environ)
+        try:
+            body = self._admitted(environ, source, address)
+            self._store(environ, source, address, body)
+        except HTTPException as error:
+            self._doorkeeper.reject(source if source in self._sources else _UNKNOWN, _REASONS[type(error)], address)
+            raise
+        return len(body)
+
+    def _address(self, environ: WSGIEnvironment) -> str | None:
+        proxies = self._settings.trusted_proxies
+        return senders.address_of(environ.get("REMOTE_ADDR"), environ.get("HTTP_X_FORWARDED_FOR", ""), proxies)
+
+    def _admitted(self, environ: WSGIEnvironment, name: str, address: str | None) -> bytes:
+        """The body of a delivery whose sender may send it."""
+        source = self._sources.get(name)
+        if source is None:
+            raise NotFound(f"There is no source {name!r}; configure it as [sources.{name}] in regstats.toml.")
+        if source.allow and not senders.is_in(address, source.allow):
+            raise Forbidden(f"{address} is not an address from which {name!r} may send; see `allow` in regstats.toml.")
+        if not senders.shows(environ.get("HTTP_AUTHORIZATION", ""), source.token):
+            raise Unauthorized(
+                "A token is needed: `Authorization: Bearer …`, `token …`, or Basic with it as the password."
+            )
+        body = read_body(environ, self._settings.max_body)
+        if not senders.is_signed(environ, body, source.signing_secret):
+            raise Unauthorized("The signature is missing, or not that of this body with the source's signing_secret.")
+        return body
+
+    def _store(self, environ: WSGIEnvironment, source: str, address: str | None, body: bytes) -> None:
+        delivery = Delivery(
+            received_at=self._now(),
+            delivery_id=next(self._ids),
+            source=source,
+            remote_address=address,
+            headers=_kept_headers(environ),
+            body=body,
+        )
+        try:
+            self._journal.append([delivery])
         except JournalError as error:
-            _log.error("%s The sender will try again.", error)
             raise ServiceUnavailable(str(error), retry_after=RETRY_AFTER) from error
-        return Response(status=204)
-
-    return intake
 
 
-def _delivery(request: Request, source: str, max_body: int, received_at: datetime) -> Delivery:
-    # One byte more than allowed is enough to know: senders need not say how much they send.
-    body = request.stream.read(max_body + 1)
+def source_of(path: str) -> str | None:
+    """The source that a path is for, with or without a slash at its end: a redirect would lose the delivery."""
+    if path == _PATH:
+        return DEFAULT_SOURCE
+    head, _, name = path.rstrip("/").rpartition("/")
+    if head == _PATH:
+        return name
+    return DEFAULT_SOURCE if (head, name) == ("", _PATH[1:]) else None
+
+
+def read_body(environ: WSGIEnvironment, max_body: int) -> bytes:
+    """The body of a request, whole. Senders need not say how much they send."""
+    stream, length = environ["wsgi.input"], _length(environ)
+    most = max_body + 1  # one byte more than allowed is enough to know
+    body = _read(stream, most if length is None else min(length, most))
     if len(body) > max_body:
-        _discard(request)
+        _discard(stream)
         raise RequestEntityTooLarge(f"A delivery may have {max_body:,} bytes; raise max_body to accept more.")
-    return Delivery(
-        received_at=received_at,
-        delivery_id=secrets.token_hex(16),
-        source=source,
-        remote_address=request.remote_addr,
-        headers=kept_headers(request.headers.items()),
-        body=body,
-    )
+    # The server ends a body that was cut off like any other. In chunks that cannot be seen: what is cut off there is
+    # not JSON any more, and goes to quarantine; its sender is gone, and sends it again.
+    if length is not None and length != len(body):
+        raise ClientDisconnected("The delivery ended before it was complete.")
+    return body
 
 
-def _discard(request: Request) -> None:
+def _length(environ: WSGIEnvironment) -> int | None:
+    """How many bytes the sender says it sends; None where it does not say, and the server knows where they end."""
+    length = environ.get("CONTENT_LENGTH")
+    return int(length) if length else None if environ.get("wsgi.input_terminated") else 0
+
+
+def _read(stream: InputStream, size: int) -> bytes:
+    """Up to so many bytes. A stream may give less at a time than it is asked for."""
+    data = stream.read(size)
+    while more := data and len(data) < size and stream.read(size - len(data)):
+        data += more
+    return data
+
+
+def _discard(stream: InputStream) -> None:
     """Reads the rest of a body: most senders look at the answer only after they have sent everything."""
     for _ in range(_DISCARDED // _CHUNK):
-        if not request.stream.read(_CHUNK):
+        if not stream.read(_CHUNK):
             return
 
 
-def _authenticate(request: Request, token: str | None) -> None:
-    if token is None or hmac.compare_digest(_shown(request.headers.get("Authorization", "")), token.encode()):
-        return
-    raise Unauthorized("A token is needed: `Authorization: Bearer …`, `token …`, or Basic with it as the password.")
+def _kept_headers(environ: WSGIEnvironment) -> dict[str, str]:
+    """Those headers of a request that are stored with the delivery."""
+    return {name: environ[key] for key in environ if (name := _header(key)) and environ[key]}
 
 
-def _shown(authorization: str) -> bytes:
-    """The secret in an Authorization header: of Bearer and token what follows, of Basic the password."""
-    scheme, _, credentials = authorization.partition(" ")
-    credentials = credentials.strip()
-    if scheme.lower() in ("bearer", "token"):
-        return credentials.encode("latin-1", "replace")
-    if scheme.lower() != "basic":
-        return b""
-    try:
-        return base64.b64decode(credentials, validate=True).partition(b":")[2]
-    except (binascii.Error, ValueError):
-        return b""
+@lru_cache(maxsize=1024)
+def _header(key: str) -> str | None:
+    """The name of a header, if it is to be kept, from its name in WSGI."""
+    if not key.startswith("HTTP_") and key != "CONTENT_TYPE":
+        return None
+    name = key.removeprefix("HTTP_").replace("_", "-").title()
+    return name if is_kept(name.lower()) else None
 
 
 def problem(error: HTTPException) -> Response:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from regstats.errors import ConfigError
+from regstats.events import TORN
 
 DEFAULT_SOURCE = "default"
 DEFAULT_FILE = Path("regstats.toml")
@@ -20,11 +21,26 @@ DEFAULT_FILE = Path("regstats.toml")
 Token = Annotated[str, Meta(min_length=1)]
 
 
+def _check_networks(where: str, networks: Iterable[str]) -> None:
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise ValueError(f"`{network}` in {where} is not a network: {error}") from None
+
+
 class Source(Struct, frozen=True, forbid_unknown_fields=True):
     """One configured sender, `[sources.NAME]`: it posts to `/events/NAME`."""
 
     token: Token | None = None
-    """Its own token; without one, the collector's."""
+    """Its own token; without one, the collector's. A source with a `signing_secret` needs none."""
+    allow: list[str] = []
+    """Addresses and networks from which it may send; from everywhere if empty."""
+    signing_secret: Token | None = None
+    """What it signs with (HMAC), for senders that cannot show a token: Gitea, Nexus, Artifactory, GitHub."""
+
+    def __post_init__(self) -> None:
+        _check_networks("allow", self.allow)
 
 
 class Exclude(Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,11 +58,7 @@ class Exclude(Struct, frozen=True, forbid_unknown_fields=True):
         return "; ".join(f"{name} {', '.join(values)}" for name, values in named.items()) or "nobody"
 
     def __post_init__(self) -> None:
-        for network in self.networks:
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as error:
-                raise ValueError(f"`{network}` in exclude.networks is not a network: {error}") from None
+        _check_networks("exclude.networks", self.networks)
 
 
 NOBODY = Exclude(clients=[], actors=[], networks=[])
@@ -96,14 +108,28 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds between two seals of the journal. Readers see the journal too: this is not a delay of the numbers."""
     max_body: Annotated[int, Meta(ge=1024)] = 4 * 1024 * 1024
     """Bytes of one delivery that are accepted; a larger one is answered 413."""
+    allow: list[str] = []
+    """Addresses and networks from which the sources may send that say nothing else; from everywhere if empty."""
+    trusted_proxies: list[str] = []
+    """Addresses of proxies before the collector, whose X-Forwarded-For is believed."""
     sources: dict[str, Source] = {}
     exclude: Exclude = Exclude()
     retention: Retention = FOR_EVER
 
-    def token_of(self, source: str) -> str | None:
-        """The token that this source must show; None where it is open."""
-        named = self.sources.get(source)
-        return named.token if named is not None and named.token else self.token
+    def __post_init__(self) -> None:
+        _check_networks("allow", self.allow)
+        _check_networks("trusted_proxies", self.trusted_proxies)
+        if TORN in self.sources:
+            raise ValueError(f"a source cannot be named `{TORN}`: that is for torn lines of the journal")
+
+    def source(self, name: str) -> Source:
+        """What holds for a source, in all."""
+        own = self.sources.get(name, Source())
+        return Source(
+            token=own.token or (None if own.signing_secret else self.token),
+            allow=own.allow or self.allow,
+            signing_secret=own.signing_secret,
+        )
 
 
 _TABLES: dict[str, type[Struct]] = {"exclude": Exclude, "retention": Retention}
@@ -124,8 +150,8 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ, **op
 
 def check_exposure(settings: Settings) -> None:
     """Refuses an address that others can reach without a token for every source: anybody could write the numbers."""
-    names = [DEFAULT_SOURCE, *settings.sources]
-    if is_loopback(settings.host) or all(settings.token_of(name) for name in names):
+    sources = [settings.source(name) for name in (DEFAULT_SOURCE, *settings.sources)]
+    if is_loopback(settings.host) or (settings.token and all(s.token or s.signing_secret for s in sources)):
         return
     raise ConfigError(
         f"{settings.host} can be reached from other machines, so a token is needed. "

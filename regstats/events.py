@@ -3,7 +3,9 @@
 `gc=False`: nothing in them refers back, so the garbage collector need not look at the many that sealing makes.
 """
 
-from collections.abc import Iterable
+import itertools
+import secrets
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from msgspec import Struct
@@ -78,6 +80,11 @@ class Event(Struct, frozen=True, kw_only=True, gc=False):
     instance_id: str | None
     """New each time the registry starts."""
     delivery_id: str
+
+
+def new_ids() -> Iterator[str]:
+    """Ids for deliveries, for any thread: unique, and so alike for neighbours that they take next to no space."""
+    return map(f"{secrets.token_hex(8)}-{{:x}}".format, itertools.count())
 
 
 Identity = tuple[str, str]

@@ -1,7 +1,6 @@
 """`regstats import`: files of payloads, taken in as if they had been posted."""
 
 import gzip
-import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -11,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from regstats.errors import InputError
-from regstats.events import Delivery
+from regstats.events import Delivery, new_ids
 from regstats.journal import Journal
 from regstats.payloads import kept_headers
 from regstats.sealing import Sealed, seal
@@ -29,6 +28,7 @@ class _Recorded(Struct):
     remote_address: str | None = None
 
 
+_ids = new_ids()
 _recorded = msgspec.json.Decoder(_Recorded)
 
 
@@ -79,7 +79,7 @@ def _delivery(line: bytes, source: str, now: datetime) -> Delivery:
         recorded, body = _Recorded(body=""), line
     return Delivery(
         received_at=_moment(recorded.received_at) or now,
-        delivery_id=secrets.token_hex(16),
+        delivery_id=next(_ids),
         source=source,
         remote_address=recorded.remote_address,
         headers=kept_headers(recorded.headers.items()),

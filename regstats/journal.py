@@ -4,11 +4,13 @@ A segment is one file, written by one process, which holds its lock (flock) for 
 whose lock is free is finished, whether its writer closed it or died, and nothing has to be guessed.
 """
 
+import errno
 import fcntl
 import os
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +21,7 @@ from msgspec import Struct
 from regstats.errors import JournalError
 from regstats.events import TORN, Delivery
 
-_SUFFIX = ".ndjson"
+_SUFFIX, _NAME = ".ndjson", "%Y%m%dT%H%M%S%fZ"
 _SEGMENT_BYTES = 32 * 1024 * 1024  # what sealing holds in memory at once
 
 
@@ -39,8 +41,11 @@ class Journal:
     of it to the disk at once.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, observe: Callable[[float], None] = lambda seconds: None) -> None:
+        self.problem: str | None = None
+        """Why the last deliveries could not be stored; None if they could."""
         self._directory = directory
+        self._observe = observe  # how long it took to have a group on disk
         self._arriving = threading.Lock()
         self._waiting: list[_Waiting] = []
         self._writing = threading.Lock()
@@ -56,8 +61,10 @@ class Journal:
             if not mine.is_done:
                 self._commit()
         if mine.error is not None:
-            reason = mine.error.strerror or str(mine.error)
-            raise JournalError(f"Cannot write to the journal in {self._directory}: {reason}.") from mine.error
+            raise JournalError(self._explain(mine.error)) from mine.error
+
+    def _explain(self, error: OSError) -> str:
+        return f"Cannot write to the journal in {self._directory}: {error.strerror or error}."
 
     def _commit(self) -> None:
         """Takes everything that waits to the disk."""
@@ -69,6 +76,7 @@ class Journal:
         except OSError as reason:
             error = reason
             self._give_up_segment()
+        self.problem = None if error is None else self._explain(error)
         for waiting in group:
             waiting.is_done, waiting.error = True, error
         if self._size >= _SEGMENT_BYTES:
@@ -80,13 +88,17 @@ class Journal:
             self._close()
 
     def _write(self, data: bytes) -> None:
+        started = time.perf_counter()
         if self._file is None:
             self._file = _create_segment(self._directory)
         written = 0
         while written < len(data):
             written += os.write(self._file, data[written:])
         os.fdatasync(self._file)
+        if not os.fstat(self._file).st_nlink:
+            raise OSError(errno.ESTALE, "the segment was removed while it was written")
         self._size += len(data)
+        self._observe(time.perf_counter() - started)
 
     def _give_up_segment(self) -> None:
         """After a failed write the end of the segment is unknown, after a failed fsync all its pages are."""
@@ -105,6 +117,11 @@ class Journal:
 def segments(directory: Path) -> list[Path]:
     """Every segment, oldest first, being written or not."""
     return sorted(directory.glob(f"*{_SUFFIX}"))
+
+
+def created(segment: Path) -> datetime:
+    """When a segment was begun."""
+    return datetime.strptime(segment.stem.partition("-")[0], _NAME).replace(tzinfo=UTC)
 
 
 def exists(directory: Path, segment: str) -> bool:
@@ -196,7 +213,7 @@ def _decode(data: bytes, name: str, written_at: datetime) -> Delivery:
 def _create_segment(directory: Path) -> int:
     """A new segment, locked before it can be seen under its name, and its name durable."""
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}{_SUFFIX}"
+    path = directory / f"{datetime.now(UTC):{_NAME}}-{secrets.token_hex(4)}{_SUFFIX}"
     unseen = path.with_suffix(".new")
     file = os.open(unseen, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o640)
     try:

@@ -19,7 +19,7 @@ from regstats.store import Store, utc_now
 DEFAULT_DATA = "data"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DURATIONS = frozenset({"median_interval", "p90_interval", "age"})
+_DURATIONS = frozenset({"median_interval", "p90_interval", "age", "silence", "lag", "max_lag", "longest_gap"})
 
 
 class Stats:
@@ -82,7 +82,7 @@ class Stats:
         """
         now = self._now
         query = understand(parameters, now=now, interval="total")
-        return self._metric("cadence", query, now_us=(now - _EPOCH) // timedelta(microseconds=1))
+        return self._metric("cadence", query, now_us=_microseconds(now))
 
     def activity(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
         """Who does what? One row per actor, the most active first; with `interval`, per period and actor.
@@ -91,6 +91,23 @@ class Stats:
         repositories, addresses, clients (the last three: how many different ones).
         """
         return self._series("activity", parameters, interval="total")
+
+    def health(
+        self, *, source: str | list[str] | None = None, since: Moment | None = None, until: Moment | None = None
+    ) -> pd.DataFrame:
+        """Can I trust these numbers? One row per source, of what was received in the window.
+
+        Columns: source, deliveries, events, duplicates (events that came again), quarantined (deliveries of which
+        something was not understood), first_received, last_received, silence (since the last), lag and max_lag (from
+        the registry's clock to receipt: the median, the longest), gaps (silences longer than an hour and than twice
+        what is usual), longest_gap, instances (of the registry) and restarts. A registry that restarts loses what it
+        has not delivered yet, so near a gap or a restart events may be missing. Nobody is excluded.
+
+        The source `journal` is what a crash left unfinished in the journal: it was never acknowledged.
+        """
+        now = self._now
+        query = understand({"source": source, "since": since, "until": until}, now=now, interval="total")
+        return self._metric("health", query, now_us=_microseconds(now))
 
     def quarantine(self, *, limit: int | None = None) -> pd.DataFrame:
         """Which deliveries were not understood, and why? The newest first.
@@ -135,6 +152,10 @@ class Stats:
             "excluded": msgspec.to_builtins(self.exclude),
         }
         return frame
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def default_data() -> str:

@@ -30,7 +30,7 @@ def test_options_override_the_environment_and_that_the_file(toml):
 def test_a_source_has_its_own_token_or_the_common_one(toml):
     """`[sources.NAME]` may say nothing more than that it exists."""
     settings = load(toml('token = "common"\n[sources.lab]\ntoken = "own"\n[sources.shop]'), {})
-    assert ["common", "own", "common"] == [settings.token_of(name) for name in ("default", "lab", "shop")]
+    assert ["common", "own", "common"] == [settings.source(name).token for name in ("default", "lab", "shop")]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ ORDER = """
     importer sample
     engine parameters stats
     formats charts report
-    collector app demo
+    logs monitoring senders connections collector status app upkeep server demo
     cli __main__ __init__
 """.split()
 

@@ -59,10 +59,11 @@ def understand(deliveries: Iterable[Delivery]) -> tuple[list[Delivery], list[Eve
 
 def kept_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Those headers of a delivery that are stored with it."""
-    return {name: value for name, value in headers if _is_kept(name.lower())}
+    return {name: value for name, value in headers if is_kept(name.lower())}
 
 
-def _is_kept(name: str) -> bool:
+def is_kept(name: str) -> bool:
+    """Whether the header of that name, in small letters, is stored with a delivery."""
     return name in _HEADERS or (name.startswith(_HEADER_PREFIXES) and not any(word in name for word in _SECRET))
 
 

@@ -1,17 +1,45 @@
 """The benchmarks, short: that they run, and that what they compare is equal. How fast they are is not tested."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+FOLDER = Path(__file__).parent
+MISSING = [program for program in ("ab", "nginx", "docker-registry") if shutil.which(program) is None]
+
 
 @pytest.mark.slow
 def test_accounting():
     """Every pull that was made is counted, over few and over many dates."""
-    script = Path(__file__).with_name("bench_accounting.py")
-    command = [sys.executable, str(script), "--events", "20000", "--days", "2", "4"]
+    command = [sys.executable, str(FOLDER / "bench_accounting.py"), "--events", "20000", "--days", "2", "4"]
     lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
     header, _, *rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
     assert [("2", "0"), ("4", "0")] == [(row[header.index("dates")], row[header.index("off")]) for row in rows]
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} not installed")
+def test_collector(tmp_path):
+    """Every server stores what it has answered, alone and for a real registry; and every table has its rows."""
+    command = [sys.executable, str(FOLDER / "bench_collector.py"), "--output", str(tmp_path / "report.md")]
+    command += ["--rounds", "1", "--requests", "60", "--connections", "1", "16", "--memory", "100", "--drain", "20"]
+    subprocess.run([*command, "--drain-rounds", "1", "--folder", str(tmp_path)], check=True, capture_output=True)
+    tables = dict(_tables((tmp_path / "report.md").read_text()))
+    assert [170] * 6 == [int(row["stored"]) for row in tables["Kept"]]
+    assert [170] * 6 == [int(row["answered 204"]) for row in tables["Kept"]]
+    assert list(range(0, 101, 10)) == [int(row["deliveries"]) for row in tables["Memory, MB"]]
+    assert 6 == len(tables["Targets"])
+    assert 7 == len(tables["Deliveries a second"]) == len(tables["p50, ms"]) == len(tables["p99, ms"])
+    assert 2 == len(tables["The queue of a registry, 20 events"])
+
+
+def _tables(report):
+    """Title and rows of each section that has a table."""
+    for section in report.split("\n## ")[1:]:
+        title, *lines = section.splitlines()
+        header, _, *rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+        yield title, [dict(zip(header, row, strict=True)) for row in rows]

@@ -1,0 +1,99 @@
+"""Who may send: by address, token and signature; and which address a sender has behind a proxy."""
+
+import base64
+import binascii
+import hmac
+import ipaddress
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# The headers in which senders sign, by their names in WSGI, and with which hash.
+_SIGNATURES = {
+    "HTTP_X_HUB_SIGNATURE_256": "sha256",  # GitHub, Gitea
+    "HTTP_X_GITEA_SIGNATURE": "sha256",
+    "HTTP_X_FORGEJO_SIGNATURE": "sha256",
+    "HTTP_X_JFROG_EVENT_AUTH": "sha256",
+    "HTTP_X_NEXUS_WEBHOOK_SIGNATURE": "sha1",
+}
+
+
+def address_of(remote: str | None, forwarded_for: str, trusted_proxies: Iterable[str]) -> str | None:
+    """The address of the sender: of the connection, or what trusted proxies say.
+
+    Each proxy appends to X-Forwarded-For whom it took the request from. So it is read from its end, and only as far as
+    it was written by a trusted proxy: the rest is whatever the sender likes.
+    """
+    proxies, hops, address = list(trusted_proxies), forwarded_for.split(","), remote
+    while hops and proxies and is_in(address, proxies):
+        hop = _address(hops.pop())
+        if hop is None:
+            break
+        address = str(hop)
+    return address
+
+
+def is_in(address: str | None, networks: Iterable[str]) -> bool:
+    """Whether an address belongs to one of the networks."""
+    parsed = _address(address or "")
+    return parsed is not None and any(parsed in _network(network) for network in networks)
+
+
+@lru_cache(maxsize=1024)
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(text)
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> Address | None:
+    """`192.0.2.7`, `192.0.2.7:39674`, `[2001:db8::7]:443`; IPv4 within IPv6 is IPv4; None where it is no address."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def shows(authorization: str, token: str | None) -> bool:
+    """Whether an Authorization header holds the token, in constant time; True where none is needed."""
+    return token is None or hmac.compare_digest(_shown(authorization), token.encode())
+
+
+def _shown(authorization: str) -> bytes:
+    """The secret in an Authorization header: of Bearer and token what follows, of Basic the password."""
+    scheme, _, credentials = authorization.partition(" ")
+    credentials = credentials.strip()
+    if scheme.lower() in ("bearer", "token"):
+        return credentials.encode("latin-1", "replace")
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def is_signed(environ: Mapping[str, Any], body: bytes, secret: str | None) -> bool:
+    """Whether one of the known headers holds the HMAC of the body, in constant time; True where none is needed."""
+    if secret is None:
+        return True
+    return any(
+        hmac.compare_digest(_digest(environ[name]), hmac.digest(secret.encode(), body, algorithm))
+        for name, algorithm in _SIGNATURES.items()
+        if name in environ
+    )
+
+
+def _digest(signature: str) -> bytes:
+    """`sha256=<hex>` or `<hex>` as bytes; none where it is not that."""
+    try:
+        return bytes.fromhex(signature.strip().rpartition("=")[2])
+    except ValueError:
+        return b""

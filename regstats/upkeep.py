@@ -1,0 +1,72 @@
+"""What the collector does beside taking deliveries: seal, merge, account, tell how it is. In a process of its own."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from regstats import monitoring
+from regstats.compact import compact
+from regstats.config import NOBODY, Retention
+from regstats.formats import FORMATS
+from regstats.sealing import seal
+from regstats.stats import Stats
+from regstats.store import Store, utc_now
+
+_log = logging.getLogger(__name__)
+
+_CLOSED = timedelta(hours=1)  # how often closed dates are merged into one part: late events have them written anew
+_SHOWN = "24h"  # the window of the health metric in /healthz
+
+
+class Upkeep:
+    """Keeps one store in order. Nothing that goes wrong here is in the way of a delivery: the next try may succeed."""
+
+    def __init__(self, store: Store, retention: Retention, now: Callable[[], datetime] = utc_now) -> None:
+        self._store = store
+        self._retention = retention
+        self._now = now
+        self._closed_at: datetime | None = None
+        self._stats = Stats(store.root, exclude=NOBODY)
+
+    def seal(self) -> None:
+        """Moves what has come into parts."""
+        self._attempt("seal", self._seal)
+
+    def compact(self) -> None:
+        """Merges, accounts, drops what is too old, removes what is of no use."""
+        self._attempt("compact", self._compact)
+
+    def report(self) -> None:
+        """Publishes the health metric for `/healthz`."""
+        self._attempt("report", self._report)
+
+    def _attempt(self, step: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - whatever it is, taking deliveries does not depend on it
+            monitoring.FAILED.labels(step).inc()
+            fields = {"step": step}
+            _log.exception("Upkeep of the store failed; nothing is lost, it is tried again.", extra={"fields": fields})
+
+    def _seal(self) -> None:
+        with monitoring.SEAL.time():
+            sealed = seal(self._store)
+        monitoring.EVENTS.inc(sealed.events)
+        monitoring.DUPLICATES.inc(sealed.duplicates)
+        monitoring.QUARANTINED.inc(sealed.quarantined)
+        if sealed.quarantined:
+            message = "Deliveries were not understood; `regstats quarantine` lists them."
+            _log.warning(message, extra={"fields": {"count": sealed.quarantined}})
+
+    def _compact(self) -> None:
+        now = self._now()
+        closed = self._closed_at is None or now - self._closed_at >= _CLOSED
+        with monitoring.COMPACT.time():
+            done = compact(self._store, now, self._retention, closed=closed)
+        if closed:
+            self._closed_at = now
+        if done.expired or done.removed or (closed and done.merged):
+            _log.info("The store was put in order.", extra={"fields": done._asdict()})
+
+    def _report(self) -> None:
+        monitoring.publish(FORMATS["json"](self._stats.health(since=_SHOWN)))
