@@ -21,7 +21,6 @@ _log = getLogger(__name__)
 
 CONNECTIONS = 1024
 """So many one worker has at once, each with a thread while its body arrives; others wait to be accepted."""
-_CONNECTION_SECONDS = 20  # for a request, and its answer
 
 
 def create_app(
@@ -44,7 +43,7 @@ def worker(settings: Settings) -> Flask:
     _allow_files(2 * CONNECTIONS)
     journal = Journal(Path(settings.data) / "journal", monitoring.COMMIT.observe)
     doorkeeper = monitoring.Doorkeeper()
-    connections = Connections(settings.port, _CONNECTION_SECONDS)
+    connections = Connections(settings.port, settings.request_timeout)
     for seconds, call in (
         (settings.seal_interval, journal.rotate),
         (1.0, connections.end_overdue),

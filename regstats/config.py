@@ -112,6 +112,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Addresses and networks from which the sources may send that say nothing else; from everywhere if empty."""
     trusted_proxies: list[str] = []
     """Addresses of proxies before the collector, whose X-Forwarded-For is believed."""
+    request_timeout: Annotated[float, Meta(ge=1, le=3600)] = 20.0
+    """Seconds that a delivery may take; a slower one is cut off and not stored. So nobody can hold up all others."""
     sources: dict[str, Source] = {}
     exclude: Exclude = Exclude()
     retention: Retention = FOR_EVER

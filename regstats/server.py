@@ -28,7 +28,6 @@ from regstats.upkeep import Upkeep
 _log = getLogger(__name__)
 
 _COMPACT_SECONDS, _REPORT_SECONDS = 15, 60
-_HEAD_SECONDS = 10  # for the head of a request
 _STOP_SECONDS = 5  # for what is under way when the server stops; then workers are killed, and nothing answered is lost
 
 
@@ -65,7 +64,7 @@ def _server(settings: Settings) -> MPServer:
         port=settings.port,
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=_HEAD_SECONDS * 1000, keep_alive=False),
+        http1_settings=HTTP1Settings(header_read_timeout=int(settings.request_timeout * 1000), keep_alive=False),
         workers=settings.workers,
         blocking_threads=CONNECTIONS,
         backpressure=CONNECTIONS,

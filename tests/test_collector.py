@@ -1,6 +1,7 @@
 """The intake: who may send, and that nothing is refused for what it says."""
 
 import base64
+import hmac
 import json
 import os
 import stat
@@ -159,10 +160,45 @@ def test_other_requests_are_answered_as_problems(client):
         assert expected == json.loads(answer.data)["status"]
 
 
-def test_healthz(client):
-    """Without a token: for the host's probes."""
-    answer = client.get("/healthz")
-    assert (200, {"status": "ok"}) == (answer.status_code, answer.json)
+def test_only_some_addresses_may_send(folder):
+    """403, even with the right token; a source's own list goes before the common one."""
+    settings = Settings(
+        token="secret", allow=["192.0.2.0/24"], sources={"lab": Source(allow=["198.51.100.7"])},
+        trusted_proxies=["10.0.0.1"],
+    )  # fmt: skip
+    client = create_app(settings, Journal(folder)).test_client()
+    for path, remote, forwarded_for, expected in (
+        ("/events", "192.0.2.9", "", 204),
+        ("/events", "198.51.100.7", "", 403),
+        ("/events/lab", "198.51.100.7", "", 204),
+        ("/events/lab", "192.0.2.9", "", 403),
+        ("/events", "10.0.0.1", "192.0.2.9", 204),
+        ("/events", "10.0.0.1", "203.0.113.1", 403),
+        ("/events", "203.0.113.1", "192.0.2.9", 403),
+    ):
+        from_there = {"REMOTE_ADDR": remote, "HTTP_X_FORWARDED_FOR": forwarded_for}
+        answer = client.post(path, data=BODY, headers=bearer(), environ_overrides=from_there)
+        assert expected == answer.status_code, (path, remote, forwarded_for)
+    assert ["192.0.2.9", "198.51.100.7", "192.0.2.9"] == [delivery.remote_address for delivery in received(folder)]
+
+
+def test_a_source_that_signs(folder):
+    """It need not show a token, and cannot do with one instead."""
+    settings = Settings(token="secret", sources={"forge": Source(signing_secret="s")})
+    client = create_app(settings, Journal(folder)).test_client()
+    signature = hmac.new(b"s", BODY, "sha256").hexdigest()
+    assert 204 == client.post("/events/forge", data=BODY, headers={"X-Gitea-Signature": signature}).status_code
+    assert 401 == client.post("/events/forge", data=BODY + b" ", headers={"X-Gitea-Signature": signature}).status_code
+    assert 401 == client.post("/events/forge", data=BODY, headers=bearer()).status_code
+    (delivery,) = received(folder)
+    assert "X-Gitea-Signature" not in delivery.headers
+
+
+def test_a_delivery_that_was_cut_off_is_not_acknowledged(client, folder):
+    """Its sender said how long it would be."""
+    cut_off = {"wsgi.input_terminated": True, "CONTENT_LENGTH": str(len(BODY) + 1)}
+    assert 400 == client.post("/events", data=BODY, headers=bearer(), environ_overrides=cut_off).status_code
+    assert [] == received(folder)
 
 
 def test_the_journal_is_not_for_everybody(client, folder):

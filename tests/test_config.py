@@ -1,6 +1,6 @@
 import pytest
 
-from regstats.config import Settings, check_exposure, is_loopback, load
+from regstats.config import Settings, Source, age_of, check_exposure, is_loopback, load
 from regstats.errors import ConfigError
 
 
@@ -44,6 +44,12 @@ def test_a_source_has_its_own_token_or_the_common_one(toml):
         ('token = ""', {}, "token"),
         ("sources = 1", {}, "sources"),
         ("port = ", {}, "not valid TOML"),
+        ('allow = ["10.0.0.0/33"]', {}, "`10.0.0.0/33` in allow is not a network"),
+        ('trusted_proxies = ["proxy"]', {}, "`proxy` in trusted_proxies is not a network"),
+        ('[sources.lab]\nallow = ["x"]', {}, "`x` in allow is not a network"),
+        ("[sources.journal]", {}, "cannot be named `journal`"),
+        ('[retention]\nevents = "5 years"', {}, "`5 years` in retention is not a time span such as 90d"),
+        ('[retention]\nevent = "5y"', {}, "[retention]: unknown key `event`. Did you mean `events`?"),
     ],
 )
 def test_wrong_settings_are_named(toml, text, environ, message):
@@ -72,11 +78,18 @@ def test_loopback(host, expected):
     [
         Settings(),
         Settings(host="0.0.0.0", token="t"),
+        Settings(host="0.0.0.0", token="t", sources={"forge": Source(signing_secret="s")}),
     ],
 )
 def test_safe_addresses(settings):
     """Loopback may be open; any other address with a token is fine."""
     check_exposure(settings)
+
+
+@pytest.mark.parametrize(("text", "days"), [("90d", 90), ("2w", 14), ("4y", 1461), ("0d", 0)])
+def test_time_spans(text, days):
+    """A year has 365 and a quarter days."""
+    assert days == age_of(text).days
 
 
 def test_an_open_collector_that_others_can_reach_is_refused():

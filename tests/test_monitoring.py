@@ -1,0 +1,161 @@
+"""What the collector tells about itself."""
+
+import json
+import logging
+
+import pytest
+from makers import NOW, envelope, journalled, make_event
+
+from regstats import monitoring
+from regstats.app import create_app
+from regstats.config import Settings, Source
+from regstats.journal import Journal
+from regstats.logs import JsonLines, Text
+from regstats.sealing import seal
+from regstats.store import utc_now
+from regstats.upkeep import Upkeep
+
+BODY = envelope(make_event())
+BEARER = {"Authorization": "Bearer secret"}
+
+
+@pytest.fixture
+def settings(store):
+    return Settings(data=str(store.root), token="secret", max_body=10_000, sources={"quiet": Source(), "lab": Source()})
+
+
+@pytest.fixture
+def client(store, settings):
+    return create_app(settings, Journal(store.journal), lambda: NOW).test_client()
+
+
+def numbers(client):
+    """The metrics by name and labels, without buckets."""
+    lines = client.get("/metrics", headers=BEARER).text.splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+
+def change(client, work):
+    """What some work adds to the metrics."""
+    before = numbers(client)
+    work()
+    return {name: value - before.get(name, 0) for name, value in numbers(client).items()}
+
+
+def test_deliveries_are_counted(client):
+    """By source, with their bytes, and how long they took."""
+    changes = change(client, lambda: [client.post("/events/lab", data=BODY, headers=BEARER) for _ in range(3)])
+    assert 3 == changes['regstats_deliveries_total{source="lab"}']
+    assert 3 * len(BODY) == changes['regstats_delivery_bytes_total{source="lab"}']
+    assert 3 == changes["regstats_request_seconds_count"]
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "headers", "source", "reason"),
+    [
+        ("/events", BODY, {}, "default", "unauthorized"),
+        ("/events/lab", BODY, {"Authorization": "Bearer wrong"}, "lab", "unauthorized"),
+        ("/events/lab", bytes(10_001), BEARER, "lab", "too large"),
+        ("/events/made-up-by-the-sender", BODY, BEARER, "(unknown)", "unknown source"),
+    ],
+)
+def test_what_was_not_taken_is_counted(client, path, data, headers, source, reason):
+    """By reason, and by a source that we know: the names that senders make up are without number."""
+    changes = change(client, lambda: client.post(path, data=data, headers=headers))
+    assert 1 == changes[f'regstats_rejected_total{{reason="{reason}",source="{source}"}}']
+    assert "made-up" not in client.get("/metrics", headers=BEARER).text
+
+
+def test_the_store_is_measured(client, store, settings):
+    """Its rows, its parts, and what is not sealed yet."""
+    journalled(store, BODY, b"garbage")
+    assert 0 < numbers(client)["regstats_unsealed_bytes"]
+    changes = change(client, Upkeep(store, settings.retention).seal)
+    assert {"regstats_events_total": 1, "regstats_quarantined_total": 1, "regstats_seal_seconds_count": 1} == {
+        name: changes[name]
+        for name in ("regstats_events_total", "regstats_quarantined_total", "regstats_seal_seconds_count")
+    }
+    assert (0, 2, 1) == tuple(
+        numbers(client)[name]
+        for name in ("regstats_unsealed_bytes", 'regstats_rows{table="deliveries"}', 'regstats_parts{table="events"}')
+    )
+
+
+def test_metrics_are_for_those_who_have_the_token(client):
+    """Names of sources and amounts are nobody else's business."""
+    assert 401 == client.get("/metrics").status_code
+
+
+def test_healthz_tells_strangers_no_more_than_that_it_is_well(client):
+    """For the host's probes."""
+    assert (200, {"status": "ok"}) == ((answer := client.get("/healthz")).status_code, answer.json)
+
+
+def test_healthz_names_what_is_wrong(client):
+    """Who is turned away sees it nowhere else: a registry just goes on trying."""
+    client.post("/events/quiet", data=BODY)
+    report = client.get("/healthz", headers=BEARER).json
+    assert "ok" == report["status"]
+    assert "1 deliveries of quiet were not taken: unauthorized." in report["problems"]
+    (rejected,) = [rejected for rejected in report["rejected"] if rejected["source"] == "quiet"]
+    assert ("unauthorized", 1) == (rejected["reason"], rejected["number"])
+
+
+def test_healthz_says_that_nothing_can_be_stored(store, settings):
+    """With 503, until it can be again."""
+    store.journal.write_text("in the way")
+    client = create_app(settings, Journal(store.journal), lambda: NOW).test_client()
+    assert 503 == client.post("/events", data=BODY, headers=BEARER).status_code
+    answer = client.get("/healthz", headers=BEARER)
+    assert (503, "failing") == (answer.status_code, answer.json["status"])
+    assert "Cannot write to the journal" in answer.json["problems"][0]
+    assert {"status": "failing"} == client.get("/healthz").json
+    store.journal.unlink()
+    assert 204 == client.post("/events", data=BODY, headers=BEARER).status_code
+    assert 200 == client.get("/healthz").status_code
+
+
+def test_healthz_shows_the_health_of_each_source(client, store, settings, monkeypatch, tmp_path):
+    """As it was published last by the process that seals."""
+    monkeypatch.setattr(monitoring, "_directory", lambda: str(tmp_path))
+    monkeypatch.setattr(monitoring, "numbers", lambda: monitoring.REGISTRY)
+    assert {"as_of": None, "sources": []} == client.get("/healthz", headers=BEARER).json["health"]
+    journalled(store, BODY, received_at=utc_now())
+    seal(store)
+    Upkeep(store, settings.retention).report()
+    (row,) = client.get("/healthz", headers=BEARER).json["health"]["sources"]
+    assert ("default", 1, 1) == (row["source"], row["deliveries"], row["events"])
+
+
+def test_rejections_are_logged_once_a_minute(caplog):
+    """At once, then with their number: a registry tries again and again."""
+    times = iter([0, 1, 59, 60, 61, 200])
+    doorkeeper = monitoring.Doorkeeper(lambda: next(times))
+    for _ in range(5):
+        doorkeeper.reject("lab", "unauthorized", "192.0.2.7")
+    doorkeeper.tell()
+    assert [1, 3, 1] == [record.fields["count"] for record in caplog.records]
+    assert {"source": "lab", "reason": "unauthorized", "count": 3, "address": "192.0.2.7"} == caplog.records[1].fields
+
+
+def test_a_log_line_is_one_line_of_json():
+    """Whatever a sender put into it."""
+    record = logging.makeLogRecord({"msg": "Odd.", "levelname": "WARNING", "fields": {"source": "a\nb\x1b[31m"}})
+    line = JsonLines().format(record)
+    assert ("Odd.", "warning", "a\nb\x1b[31m") == tuple(json.loads(line)[key] for key in ("message", "level", "source"))
+    assert "\n" not in line
+    assert "\x1b" not in line
+    assert Text().format(record).endswith("WARNING Odd. source='a\\nb\\x1b[31m'")
+
+
+def test_a_failure_of_upkeep_is_told_and_does_no_harm(store, settings, caplog):
+    """With where it happened; the next try may succeed."""
+    journalled(store, BODY)
+    (store.root / "events").write_text("in the way")
+    upkeep = Upkeep(store, settings.retention)
+    upkeep.seal()
+    (record,) = caplog.records
+    assert ({"step": "seal"}, True) == (record.fields, "Traceback" in JsonLines().format(record))
+    (store.root / "events").unlink()
+    upkeep.seal()
+    assert 1 == sum(part.rows for part in store.manifest().parts if part.table == "events")
