@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from regstats import accounting, journal
-from regstats.compact import account, has_rows_of_its_own, remove, unfinished
+from regstats.compact import has_rows_of_its_own, remove, unfinished
 from regstats.database import connect_for_upkeep, literal, read_parquet
 from regstats.errors import StoreError
 from regstats.events import TORN, unique
 from regstats.parts import DELIVERIES, EVENTS, KEYS, MOMENTS, Part, TableName, by_date, describe, to_table
 from regstats.payloads import understand
-from regstats.rebuild import deliveries_of, rebuild
+from regstats.rebuild import deliveries_of, make_anew
 from regstats.store import Store, utc_now
 
 _SCHEMAS: dict[TableName, pa.Schema] = {"deliveries": DELIVERIES, "events": EVENTS}
@@ -52,22 +52,20 @@ def check(store: Store, now: datetime, *, repair: bool = False, deep: bool = Fal
     findings: list[Finding] = []
     with store.exclusive() if os.access(store.root, os.W_OK) else nullcontext():
         for step in steps:
-            found = [_mended(finding) if repair else finding for finding in step(store)]
-            findings += found
-            if step is _manifest and found and not repair:
-                return findings
-    if repair and any(not finding.is_repaired for finding in findings):
-        rebuild(store, now)
-        account(store, now)
-        findings = [msgspec.structs.replace(finding, is_repaired=True) for finding in findings]
+            found = list(step(store))
+            findings += _mended(found, store, now) if repair else found
+            if not repair and any(finding.is_problem for finding in found):
+                break  # what comes after relies on it
     return findings
 
 
-def _mended(finding: Finding) -> Finding:
-    if finding.mend is None:
-        return finding
-    finding.mend()
-    return msgspec.structs.replace(finding, is_repaired=True)
+def _mended(findings: list[Finding], store: Store, now: datetime) -> list[Finding]:
+    for finding in findings:
+        if finding.mend is not None:
+            finding.mend()
+    if any(finding.mend is None for finding in findings):
+        make_anew(store, now)
+    return [msgspec.structs.replace(finding, is_repaired=True) for finding in findings]
 
 
 def _manifest(store: Store) -> Iterator[Finding]:
@@ -180,7 +178,10 @@ def _without_repetitions(store: Store, table: TableName, day: date) -> None:
     own = read_parquet(map(store.path_of, by_date(store.manifest().parts, table)[day]), _SCHEMAS[table].names)
     before = f"select {key} from ({read_parquet(_files(store, table), KEYS[table])}) where date < '{day}'"
     first = f"select *, row_number() over (partition by {key} order by {MOMENTS[table]}) as number from ({own})"
-    query = f"select {columns} from ({first}) as f anti join ({before}) as b using ({key}) where number = 1"
+    query = f"""
+        with first as ({first}), before as ({before})
+        select {columns} from first anti join before using ({key}) where number = 1
+    """
     with connect_for_upkeep(store.root) as connection:
         rows = connection.sql(query).to_arrow_table().cast(_SCHEMAS[table])
     store.replace(table, day, f"once-{store.manifest().version + 1}", rows)

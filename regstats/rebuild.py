@@ -54,20 +54,26 @@ def rebuild(store: Store, now: datetime) -> Contents:
     old ones. Needs as much disk again as the store has. Whatever stops it leaves the store as it was.
     """
     with store.exclusive():
-        manifest = store.manifest()
-        name = f"rebuilt-{manifest.version + 1}"
-        shadow = Store(store.root / "tmp" / name, create=True)
-        _keep(store, shadow, name)
-        for number, batch in enumerate(_batches(store, manifest.parts)):
-            add(shadow, f"{name}-{number:06}", batch)
-            merge(shadow, now, closed=False)
-        merge(shadow, now)
-        made = shadow.manifest().parts
-        for part in made:
-            _move(shadow, store, part)
-        store.commit(add=made, drop=manifest.parts)
-        shutil.rmtree(shadow.root)
+        make_anew(store, now)
     return contents(store)
+
+
+def make_anew(store: Store, now: datetime) -> None:
+    """Does it. Under the lock."""
+    manifest = store.manifest()
+    name = f"rebuilt-{manifest.version + 1}"
+    shutil.rmtree(store.root / "tmp" / name, ignore_errors=True)  # of one that was interrupted
+    shadow = Store(store.root / "tmp" / name, create=True)
+    _keep(store, shadow, name)
+    for number, batch in enumerate(_batches(store, manifest.parts)):
+        add(shadow, f"{name}-{number:06}", batch)
+        merge(shadow, now, closed=False)
+    merge(shadow, now)
+    made = shadow.manifest().parts
+    for part in made:
+        _move(shadow, store, part)
+    store.commit(add=made, drop=manifest.parts)
+    shutil.rmtree(shadow.root)
 
 
 def _keep(store: Store, shadow: Store, name: str) -> None:

@@ -68,10 +68,10 @@ def make_delivery(body, *, received_at=NOW, source="default"):
     )
 
 
-def journalled(store, *bodies, received_at=NOW):
+def journalled(store, *bodies, received_at=NOW, source="default"):
     """Deliveries that are acknowledged, and not yet sealed."""
     journal = Journal(store.journal)
-    journal.append(make_delivery(body, received_at=received_at) for body in bodies)
+    journal.append(make_delivery(body, received_at=received_at, source=source) for body in bodies)
     journal.rotate()
 
 

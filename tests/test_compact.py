@@ -1,4 +1,4 @@
-"""Pulls of closed dates are kept, once, and never believed when their events have changed."""
+"""Upkeep: few parts, pulls of closed dates kept and never believed when their events have changed, nothing too old."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,8 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from makers import NOW, days, envelope, journalled, make_event
 
+from regstats import compact as compact_module
 from regstats import store as store_module
-from regstats.compact import account
+from regstats.compact import HANDFUL, account, compact, merge, sweep, too_many
+from regstats.config import Retention
+from regstats.parts import Part
 from regstats.sealing import seal
 from regstats.stats import Stats
 
@@ -102,3 +105,136 @@ def test_what_comes_after_midnight_changes_the_day_before(store, sealed):
         seal(store)
     assert [1, 0] == list(Stats(store.root).pulls(interval="total").iloc[0][["pulls", "version_checks"]])
     assert [pd.Timestamp(2026, 11, 23)] == list(Stats(store.root).pulls()["period"])
+
+
+def part(rows, name="part"):
+    return Part("events", NOW.date(), f"{name}-{rows}", rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([1] * HANDFUL, []),
+        ([5] * (HANDFUL + 1), [5] * (HANDFUL + 1)),
+        ([1_000_000, *[5] * HANDFUL], [5] * HANDFUL),  # the large one is not written again for a few rows
+        ([9**number for number in range(HANDFUL + 1)], [1, 9]),  # but one less it must become
+    ],
+)
+def test_which_parts_are_merged(rows, expected):
+    """The small ones, when there are too many."""
+    assert expected == [part.rows for part in too_many(map(part, rows))]
+
+
+def test_a_row_is_not_written_again_and_again():
+    """Over a day of a seal every five seconds: few parts at any time, each row written some ten times."""
+    parts, written, seals = [], 0, 24 * 3600 // 5
+    for number in range(seals):
+        parts.append(part(100, name=str(number)))
+        while chosen := too_many(parts):
+            parts = [*(p for p in parts if p not in chosen), part(sum(p.rows for p in chosen), name=f"m{number}")]
+            written += parts[-1].rows
+        assert len(parts) <= HANDFUL
+    assert seals * 100 == sum(p.rows for p in parts)
+    assert written / (seals * 100) < 12
+
+
+def files(store, table):
+    return sorted(path.name for path in store.root.glob(f"{table}/date=*/*.parquet"))
+
+
+def event_ids(store, text="from events"):
+    return [row[0] for row in Stats(store.root).sql(f"select event_id {text} order by 1").fetchall()]
+
+
+@pytest.fixture
+def many_parts(store):
+    """A closed date and an open one, of twelve parts each."""
+    for number in range(12):
+        for age in (0, 2):
+            at = NOW - days(age)
+            event = make_event(id=f"{age}-{number:02}", at=at, repository=f"team/{number % 3}")
+            journalled(store, envelope(event), received_at=at)
+        seal(store)
+    return store
+
+
+def test_merging_while_events_flow(many_parts):
+    """Closed dates get one part, open ones keep a handful, and nothing is lost or twice."""
+    expected = event_ids(many_parts)
+    assert 0 < merge(many_parts, NOW, closed=False)
+    assert expected == event_ids(many_parts)
+    merge(many_parts, NOW)
+    assert expected == event_ids(many_parts)
+    for table in ("events", "deliveries"):
+        counts = [p.date for p in many_parts.manifest().parts if p.table == table]
+        assert 1 == counts.count((NOW - days(2)).date())
+        assert 1 <= counts.count(NOW.date()) <= HANDFUL
+    assert 0 == merge(many_parts, NOW)
+
+
+def test_a_merged_part_is_in_the_order_that_is_read_fastest(many_parts):
+    """Events by repository, tag and time; in Parquet that every engine reads."""
+    merge(many_parts, NOW)
+    (merged,) = [p for p in many_parts.manifest().parts if p.table == "events" and p.date == (NOW - days(2)).date()]
+    table = pq.read_table(many_parts.path_of(merged), partitioning=None)
+    keys = list(zip(table["repository"].to_pylist(), table["timestamp"].to_pylist(), strict=True))
+    assert sorted(keys) == keys
+    assert "ZSTD" == pq.ParquetFile(many_parts.path_of(merged)).metadata.row_group(0).column(0).compression
+
+
+def test_merging_does_not_put_pulls_out_of_date(many_parts):
+    """They are made from the same events."""
+    assert 1 == account(many_parts, NOW)
+    merge(many_parts, NOW)
+    assert 0 == account(many_parts, NOW)
+
+
+def test_what_was_merged_goes_when_no_reader_can_be_at_it(many_parts, monkeypatch):
+    """Until then a reader that has just looked goes on; afterwards plain Parquet has each event once."""
+    relation = Stats(many_parts.root).sql("select count(*) from events")
+    before = files(many_parts, "events")
+    merge(many_parts, NOW)
+    sweep(many_parts)
+    assert set(before) < set(files(many_parts, "events"))
+    assert [(24,)] == relation.fetchall()
+    monkeypatch.setattr(store_module, "utc_now", lambda: NOW + days(3650))
+    monkeypatch.setattr(compact_module, "utc_now", lambda: NOW + days(3650))
+    sweep(many_parts)
+    assert event_ids(many_parts) == event_ids(many_parts, f"from '{many_parts.root}/events/date=*/*.parquet'")
+
+
+def test_retention(many_parts):
+    """Whole dates go, pulls with their events, and never without being asked."""
+    compact(many_parts, NOW)
+    everything = many_parts.manifest().parts
+    assert 0 == compact(many_parts, NOW, Retention(deliveries="2d", events="2d")).expired
+    assert everything == many_parts.manifest().parts
+    assert 1 == compact(many_parts, NOW, Retention(deliveries="1d")).expired
+    assert ["events", "pulls"] == [p.table for p in many_parts.manifest().parts if p.date == (NOW - days(2)).date()]
+    assert 2 == compact(many_parts, NOW, Retention(events="1d")).expired
+    assert {NOW.date()} == {p.date for p in many_parts.manifest().parts}
+
+
+@pytest.mark.parametrize("table", ["events", "deliveries", "pulls"])
+def test_what_a_crash_left_behind_is_removed(many_parts, table):
+    """Unfinished files, and parts that never came to count."""
+    compact(many_parts, NOW)
+    (whole, *_) = [p for p in many_parts.manifest().parts if p.table == table]
+    left = many_parts.root / f"{table}/date={whole.date}/left.parquet"
+    left.write_bytes((many_parts.root / whole.path).read_bytes())
+    left.with_suffix(".tmp").write_bytes(b"half")
+    (many_parts.root / "tmp/rebuilt-3/events").mkdir(parents=True)
+    assert 3 == sweep(many_parts)
+    assert not left.exists()
+    assert [] == list((many_parts.root / "tmp").iterdir())
+    assert 24 == len(event_ids(many_parts))
+
+
+def test_a_part_with_rows_of_its_own_is_not_removed(many_parts):
+    """Somebody put an old manifest back: it may be the only copy."""
+    with many_parts.exclusive():
+        many_parts.write("events", NOW.date(), "unknown", pq.read_table(
+            many_parts.path_of(many_parts.manifest().parts[-1]), partitioning=None
+        ).set_column(0, "event_id", [["nowhere else"]]))  # fmt: skip
+    assert 0 == sweep(many_parts)
+    assert "unknown.parquet" in files(many_parts, "events")

@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from datetime import UTC, datetime
 
 import pytest
 from makers import make_delivery
@@ -219,3 +220,24 @@ def test_half_a_write_is_taken_back(folder, monkeypatch):
             writer.append([make_delivery(b"x" * 95)])
     writer.append([after])
     assert [before, after] == everything(folder)
+
+
+def test_a_segment_that_is_gone_is_noticed(folder):
+    """Somebody cleaned up, or a lock was lost and another process sealed it: what would be lost is not acknowledged."""
+    writer = Journal(folder)
+    writer.append([make_delivery(b"sealed")])
+    (segment,) = segments(folder)
+    segment.unlink()
+    with pytest.raises(JournalError, match="the segment was removed while it was written"):
+        writer.append([make_delivery(b"lost otherwise")])
+    assert "removed" in writer.problem
+    writer.append([make_delivery(b"again")])
+    assert writer.problem is None
+    assert [b"again"] == [delivery.body for delivery in everything(folder)]
+
+
+def test_when_a_segment_was_begun(folder):
+    """Its name says it."""
+    before = datetime.now(UTC)
+    Journal(folder).append([make_delivery(b"{}")])
+    assert before <= journal.created(segments(folder)[0]) <= datetime.now(UTC)
