@@ -224,7 +224,7 @@ def _compared(connection: duckdb.DuckDBPyConnection, store: Store, part: Part) -
     for batch in deliveries_of(store, part):
         deliveries, events = understand(batch)
         differing += sum(old != new for old, new in zip(batch, deliveries, strict=True))
-        connection.register("expected", to_table(unique(events), EVENTS))
+        connection.register("expected", to_table(list(unique(events).values()), EVENTS))
         absent = "select count(*) from expected anti join stored using (source, event_id)"
         ((count,),) = connection.sql(absent).fetchall()
         missing += count

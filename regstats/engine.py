@@ -51,7 +51,9 @@ class Engine:
             return
         deliveries, events = understand(snapshot.unsealed)
         self._define("deliveries", snapshot, "received_at", to_table(deliveries, DELIVERIES), "delivery_id")
-        self._define("events", snapshot, "timestamp", to_table(unique(events), EVENTS), "source, event_id")
+        self._define(
+            "events", snapshot, "timestamp", to_table(list(unique(events).values()), EVENTS), "source, event_id"
+        )
         self._define_excluded_addresses()
         for view in ("pushes", "deletes"):
             self._define_counted(view, sql_text(f"views/{view}"))

@@ -95,9 +95,9 @@ def identity(event: Event) -> Identity:
     return event.source, event.event_id
 
 
-def unique(events: Iterable[Event]) -> list[Event]:
+def unique(events: Iterable[Event]) -> dict[Identity, Event]:
     """Each event once, as it first came."""
     first: dict[Identity, Event] = {}
     for event in events:
         first.setdefault(identity(event), event)
-    return list(first.values())
+    return first

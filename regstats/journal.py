@@ -154,7 +154,8 @@ def read(segment: Path, *, finished: bool) -> list[Delivery]:
     if finished and tail:
         lines.append(tail)
     written_at = datetime.fromtimestamp(segment.stat().st_mtime, UTC)
-    return [_decode(line, f"{segment.stem}-{number}", written_at) for number, line in enumerate(lines)]
+    name = segment.stem
+    return [_decode(line, (name, number), written_at) for number, line in enumerate(lines)]
 
 
 class _Line(Struct, kw_only=True, omit_defaults=True, gc=False):
@@ -193,11 +194,12 @@ def _encode(delivery: Delivery) -> bytes:
     return _encoder.encode(line) + b"\n"
 
 
-def _decode(data: bytes, name: str, written_at: datetime) -> Delivery:
+def _decode(data: bytes, place: tuple[str, int], written_at: datetime) -> Delivery:
     try:
         line = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = f"Torn journal line, never acknowledged: {error}."
+        name = "{}-{}".format(*place)
         return Delivery(received_at=written_at, delivery_id=name, source=TORN, headers={}, body=data, error=reason)
     return Delivery(
         received_at=line.received_at,

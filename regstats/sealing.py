@@ -6,6 +6,7 @@ their segment, they count from the moment the manifest names them, and only then
 
 from collections.abc import Iterable
 from datetime import date, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from regstats import journal
-from regstats.events import Delivery, Event, Identity, identity, unique
+from regstats.events import Delivery, Event, Identity, unique
 from regstats.parts import DELIVERIES, EVENTS, MOMENTS, Part, TableName, by_date, to_table
 from regstats.payloads import understand
 from regstats.store import Manifest, Store
@@ -66,31 +67,29 @@ def add(store: Store, name: str, received: Iterable[Delivery], *, sealed: str | 
 
 def unknown(store: Store, manifest: Manifest, events: Iterable[Event]) -> list[Event]:
     """The events that are not in the live parts, each once."""
-    known = by_date(manifest.parts, "events")
-    return [
-        event
-        for some in _rows_by_date("events", unique(events)).values()
-        for twins in [_twins(store, known, some)]
-        for event in some
-        if identity(event) not in twins
-    ]
+    found, parts = unique(events), by_date(manifest.parts, "events")
+    twins: set[Identity] = set()
+    for some in _rows_by_date("events", found.values()).values():
+        twins |= _stored(store, parts, some) & found.keys()
+    return [event for key, event in found.items() if key not in twins]
 
 
-def _twins(store: Store, parts: dict[date, list[Part]], events: list[Event]) -> set[Identity]:
-    """The identities, among those of the given events of one date, that are stored already.
+def _stored(store: Store, parts: dict[date, list[Part]], events: list[Event]) -> set[Identity]:
+    """The identities of what is stored where twins of events of one date would be.
 
     A repeated event has the timestamp of its twin, so only those times are looked at. Where the timestamp is that of
     receipt, the twin may have come up to a day before.
     """
     margin = timedelta(0) if all(event.timestamp_trusted for event in events) else timedelta(days=1)
-    first, last = min(e.timestamp for e in events) - margin, max(e.timestamp for e in events)
+    times = [event.timestamp for event in events]
+    first, last = min(times) - margin, max(times)
     among_these = (pc.field("timestamp") >= first) & (pc.field("timestamp") <= last)
     stored: set[Identity] = set()
     for day in {first.date(), last.date()}:
         for part in parts.get(day, []):
             table = pq.read_table(store.path_of(part), columns=["source", "event_id"], filters=among_these)
             stored.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
-    return stored.intersection(map(identity, events))
+    return stored
 
 
 def write(store: Store, table: TableName, name: str, rows: Iterable[Any]) -> list[Part]:
@@ -104,6 +103,7 @@ def write(store: Store, table: TableName, name: str, rows: Iterable[Any]) -> lis
 
 def _rows_by_date(table: TableName, rows: Iterable[Any]) -> dict[date, list[Any]]:
     dates: dict[date, list[Any]] = {}
+    moment = attrgetter(MOMENTS[table])
     for row in rows:
-        dates.setdefault(getattr(row, MOMENTS[table]).date(), []).append(row)
+        dates.setdefault(moment(row).date(), []).append(row)
     return dates

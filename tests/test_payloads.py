@@ -3,13 +3,15 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from makers import BLOB, INDEX, MANIFEST, NOW, envelope, make_delivery, make_event
 
+from regstats.errors import PayloadError
 from regstats.parts import EVENTS, to_table
-from regstats.payloads import kept_headers, parse, understand
+from regstats.payloads import distribution, kept_headers, parse, understand
 
 DIGEST = "sha256:" + "b" * 64
 
@@ -233,6 +235,33 @@ def test_nothing_breaks_the_way_into_the_store(body):
     (delivery,), events = understand([make_delivery(body)])
     assert len(events) == to_table(events, EVENTS).num_rows
     assert events or delivery.error
+
+
+FIELDS = st.sampled_from([None, "", "x", 0, -1, 2**70, [], {}, "2026-11-24T12:00:00Z", "sha256:a"])
+
+
+@given(
+    events=st.lists(
+        st.one_of(
+            st.builds(lambda changes: {**make_event(), **changes}, st.dictionaries(
+                st.sampled_from(["id", "timestamp", "action", "target", "request", "actor", "source"]), FIELDS
+            )),
+            st.builds(lambda changes: make_event() | {"target": changes}, st.dictionaries(
+                st.sampled_from(["repository", "tag", "digest", "size", "mediaType", "url"]), FIELDS
+            )),
+            st.just(5),
+        ), max_size=3,
+    )
+)  # fmt: skip
+def test_the_quick_way_and_the_careful_way_agree(events):
+    """What is understood at once is what would have been understood one by one."""
+    delivery = make_delivery(envelope(*events))
+    at_once = distribution.parse_at_once(delivery)
+    try:
+        found, problems = distribution.parse(msgspec.json.decode(delivery.body, type=dict[str, msgspec.Raw]), delivery)
+    except PayloadError:
+        found, problems = [], ["none"]
+    assert at_once == (None if problems else found)
 
 
 def test_credentials_are_not_kept():

@@ -119,12 +119,12 @@ def test_readers_never_see_events_missing_or_twice(store):
             acknowledged.append(number)
         stop.set()
 
-    def seal():
+    def keep_sealing():
         while not stop.is_set():
             writer.rotate()
             seal(store)
 
-    threads = [threading.Thread(target=acknowledge), threading.Thread(target=seal)]
+    threads = [threading.Thread(target=acknowledge), threading.Thread(target=keep_sealing)]
     for thread in threads:
         thread.start()
     stats, looks = Stats(store.root), 0

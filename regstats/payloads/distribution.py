@@ -87,6 +87,13 @@ class _Wire(Struct, gc=False):
 
 
 _wires = msgspec.json.Decoder(_Wire)
+
+
+class _Envelope(Struct, gc=False):
+    events: list[_Wire]
+
+
+_envelopes = msgspec.json.Decoder(_Envelope)
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -113,6 +120,15 @@ def parse(document: Mapping[str, msgspec.Raw], delivery: Delivery) -> tuple[list
         except (msgspec.DecodeError, UnicodeDecodeError, PayloadError) as error:
             problems.append(f"Event {position}: {error}")
     return events, problems
+
+
+def parse_at_once(delivery: Delivery) -> list[Event] | None:
+    """The same, in half the time, for an envelope that is all as it should be; None for anything else."""
+    try:
+        wires = _envelopes.decode(delivery.body).events
+        return [_event(wire, position, delivery) for position, wire in enumerate(wires)] or None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, PayloadError):
+        return None
 
 
 def _event(wire: _Wire, position: int, delivery: Delivery) -> Event:
