@@ -16,7 +16,7 @@ import duckdb
 from regstats import accounting
 from regstats.config import FOR_EVER, Retention, age_of
 from regstats.database import connect, connect_for_upkeep, literal, read_parquet
-from regstats.parts import DELIVERIES, EVENTS, KEYS, Part, TableName, appearing, by_date
+from regstats.parts import COMPRESSION_LEVEL, DELIVERIES, EVENTS, KEYS, Part, TableName, appearing, by_date
 from regstats.store import GRACE, Store, utc_now
 
 HANDFUL = 8
@@ -26,7 +26,10 @@ _MERGED: dict[TableName, tuple[list[str], str]] = {
     "deliveries": (DELIVERIES.names, "received_at, delivery_id"),
     "events": (EVENTS.names, "repository, tag, timestamp, source, event_id"),
 }
-_FORMAT = "format parquet, parquet_version v2, compression zstd, compression_level 1, row_group_size 1000000"
+_FORMAT = (
+    "format parquet, parquet_version v2, row_group_size 1000000, "
+    f"compression zstd, compression_level {COMPRESSION_LEVEL}"
+)
 
 
 class Compacted(NamedTuple):
