@@ -60,7 +60,7 @@ def of_date(store: Store, parts: Iterable[Part], day: date) -> pa.Table:
     with connect_for_upkeep(store.root) as connection:
         connection.execute(f"create view events as select *, epoch_us(timestamp) as us from ({events})")
         pulls = connection.sql(
-            f"select * exclude date from ({sql([day])}) order by repository, tag, timestamp, event_id"
+            f"select * exclude date from ({sql([day])}) order by repository, tag, timestamp, source, event_id"
         )
         return pulls.to_arrow_table()
 

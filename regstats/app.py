@@ -41,13 +41,14 @@ def worker(settings: Settings) -> Flask:
     """What each worker process runs."""
     logs.configure()
     _allow_files(2 * CONNECTIONS)
-    journal = Journal(Path(settings.data) / "journal", monitoring.COMMIT.observe)
+    journal = Journal(Path(settings.data) / "journal", monitoring.note_commit)
     doorkeeper = monitoring.Doorkeeper()
     connections = Connections(settings.port, settings.request_timeout)
     for seconds, call in (
         (settings.seal_interval, journal.rotate),
         (1.0, connections.end_overdue),
         (1.0, doorkeeper.tell),
+        (1.0, monitoring.add_up),
     ):
         run_every(seconds, call, threading.Event())
     return create_app(settings, journal, doorkeeper=doorkeeper)

@@ -38,6 +38,12 @@ def activity(frame: pd.DataFrame) -> go.Figure:
     return _ranking(named, "actor", shown, title="Who does what")
 
 
+def health(frame: pd.DataFrame) -> go.Figure:
+    """What was received from each source: events, repetitions, deliveries that were not understood."""
+    shown = {"events": _BLUE, "duplicates": _GREY, "quarantined": _RED}
+    return _ranking(frame, "source", shown, title="What was received")
+
+
 def cadence(frame: pd.DataFrame) -> go.Figure:
     """How long since each tag's last update, against its usual interval: a mark right of its bar is overdue."""
     tags = frame.dropna(subset=["median_interval"]).nlargest(TOP, "updates").iloc[::-1]

@@ -90,9 +90,12 @@ def serve(file: Path | None, **options: Any) -> None:
     settings = config.load(file, **options)
     with TemporaryDirectory(prefix="regstats-") as shared:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # before prometheus_client is imported, see `monitoring`
-        from regstats import server
+        try:
+            from regstats import server
 
-        server.serve(settings)
+            server.serve(settings)
+        finally:
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 
 
 @main.command("import")

@@ -79,7 +79,7 @@ class Intake:
             size = self._receive(environ, source)
         except HTTPException as error:
             return problem(error)(environ, start_response)
-        monitoring.count(source, size, time.perf_counter() - started)
+        monitoring.note(source, size, time.perf_counter() - started)
         start_response("204 No Content", [])
         return []
 

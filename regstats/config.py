@@ -134,6 +134,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
+_LISTS = ("allow", "trusted_proxies")  # in a variable: separated by commas
 _TABLES: dict[str, type[Struct]] = {"exclude": Exclude, "retention": Retention}
 
 
@@ -198,7 +199,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     names = [name for name in Settings.__struct_fields__ if name not in ("sources", *_TABLES)]
     given = {key.removeprefix("REGSTATS_").lower(): value for key, value in environ.items() if _is_ours(key)}
     _refuse_unknown("The environment (REGSTATS_*)", given, names)
-    return given
+    return {key: value.split(",") if key in _LISTS else value for key, value in given.items()}
 
 
 def _is_ours(key: str) -> bool:

@@ -6,10 +6,11 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from makers import NOW, envelope, journalled, make_event, make_push
+from makers import NOW, days, envelope, journalled, make_event, make_push
 
 from regstats.cli import METRICS, main
 from regstats.parameters import HELP
+from regstats.sealing import seal
 from regstats.stats import Stats
 
 
@@ -108,6 +109,57 @@ def test_quarantine(run, store):
     assert "Not JSON" in run("quarantine").output
     (row,) = json.loads(run("quarantine", "--format", "json").output)
     assert (8, "\ufffdgarbage") == (row["bytes"], row["body"])
+
+
+def test_quarantine_shows_and_replays(run, store):
+    """One delivery as it came; and what is understood by now, which is nothing yet. `--data` at either place."""
+    journalled(store, b"\xffgarbage")
+    seal(store)
+    (row,) = json.loads(run("quarantine", "--format", "json").output)
+    assert b"\xffgarbage" == run("quarantine", "show", row["delivery_id"]).stdout_bytes
+    assert b"\xffgarbage" == run("quarantine", "show", row["delivery_id"], "--data", str(store.root)).stdout_bytes
+    missing = run("quarantine", "show", "nosuch")
+    assert (2, "There is no delivery 'nosuch'" in missing.stderr) == (missing.exit_code, True)
+    expected = "1 deliveries, 0 events; 1 deliveries are in quarantine.\n"
+    assert (
+        expected == run("quarantine", "replay").output == run("quarantine", "--data", str(store.root), "replay").output
+    )
+
+
+def test_check_and_repair(run, store):
+    """Status 1 while something is broken, 0 when all is well or was put right."""
+    journalled(store, envelope(make_event()))
+    seal(store)
+    assert (0, "All is well.\n") == ((done := run("check", "--deep")).exit_code, done.output)
+    (part,) = store.root.glob("events/date=*/*.parquet")
+    part.unlink()
+    broken = run("check")
+    assert 1 == broken.exit_code
+    assert f"problem: events/{part.parent.name}/{part.name}: Cannot be read" in broken.output
+    assert broken.output.endswith("2 problems.\n")
+    repaired = run("check", "--repair")
+    assert (0, True) == (repaired.exit_code, repaired.output.startswith("repaired: "))
+    assert (0, "All is well.\n") == ((done := run("check", "--deep")).exit_code, done.output)
+    assert 1 == Stats(store.root).pulls()["pulls"].sum()
+
+
+def test_compact_and_rebuild_say_what_they_did(run, store):
+    """In one line each."""
+    for number in range(3):
+        journalled(store, envelope(make_event(at=NOW - days(9 + number))))
+        seal(store)
+    assert "accounted for the pulls of 3 dates" in run("compact").output
+    assert "3 deliveries, 3 events; 0 deliveries are in quarantine.\n" == run("rebuild").output
+    assert 3 == Stats(store.root).pulls()["pulls"].sum()
+
+
+def test_health(run, store):
+    """In every format, with its own parameters."""
+    journalled(store, envelope(make_event()))
+    (row,) = json.loads(run("health", "--format", "json", "--source", "def*").output)
+    assert ("default", 1, 1) == (row["source"], row["deliveries"], row["events"])
+    assert "[]" == run("health", "--format", "json", "--source", "x").output.strip()
+    assert "longest_gap" in run("health").output
 
 
 def test_report(run, store, tmp_path):

@@ -27,6 +27,12 @@ def test_options_override_the_environment_and_that_the_file(toml):
     assert (2222, "127.0.0.2", "from-option") == (settings.port, settings.host, settings.data)
 
 
+def test_lists_in_the_environment(toml):
+    """Separated by commas."""
+    settings = load(toml(""), {"REGSTATS_ALLOW": "10.0.0.0/8,192.0.2.7"})
+    assert ["10.0.0.0/8", "192.0.2.7"] == settings.allow
+
+
 def test_a_source_has_its_own_token_or_the_common_one(toml):
     """`[sources.NAME]` may say nothing more than that it exists."""
     settings = load(toml('token = "common"\n[sources.lab]\ntoken = "own"\n[sources.shop]'), {})

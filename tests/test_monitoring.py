@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import pytest
 from makers import NOW, envelope, journalled, make_event
@@ -113,6 +114,22 @@ def test_healthz_says_that_nothing_can_be_stored(store, settings):
     store.journal.unlink()
     assert 204 == client.post("/events", data=BODY, headers=BEARER).status_code
     assert 200 == client.get("/healthz").status_code
+
+
+def test_healthz_says_that_sealing_is_behind(client, store):
+    """A journal that only grows: deliveries are safe, but something is wrong."""
+    journalled(store, BODY)
+    (segment,) = store.journal.iterdir()
+    segment.rename(segment.with_name("20261124T000000000000Z-00000000.ndjson"))
+    report = client.get("/healthz", headers=BEARER).json
+    assert any(problem.startswith("The journal was not sealed for ") for problem in report["problems"])
+    assert 1 == report["journal"]["segments"]
+
+
+def test_healthz_says_that_the_disk_is_nearly_full(client, monkeypatch):
+    """Before it is."""
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1000, 960, 40))
+    assert "The disk is nearly full: 40 bytes are free." in client.get("/healthz", headers=BEARER).json["problems"]
 
 
 def test_healthz_shows_the_health_of_each_source(client, store, settings, monkeypatch, tmp_path):

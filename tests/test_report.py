@@ -61,7 +61,7 @@ def test_cadence_in_a_unit_that_reads_well(stats_of):
     assert {"team/app:1.0": 3} == bars(figure)["median interval"]
 
 
-@pytest.mark.parametrize("chart", ["pulls", "pushes", "repositories", "activity", "cadence"])
+@pytest.mark.parametrize("chart", ["pulls", "pushes", "repositories", "activity", "cadence", "health"])
 def test_an_empty_frame_has_a_chart(store, chart):
     """With its title, and nothing in it."""
     figure = getattr(charts, chart)(getattr(Stats(store.root, now=NOW), chart)())

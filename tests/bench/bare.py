@@ -6,6 +6,7 @@ python tests/bench/bare.py PORT FILE
 import os
 import socket
 import sys
+import time
 
 ANSWER = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 
@@ -18,7 +19,7 @@ def main(port, path):
         with connection:
             received = read(connection)
             if received:
-                os.write(file, received)
+                os.write(file, b"%.6f %b\n" % (time.time(), received))
                 os.fdatasync(file)
                 connection.sendall(ANSWER)
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import subjects
 from load import HOST, TOKEN
-from subjects import LOGGED, SERVE, free_port, process, wait_until
+from subjects import BARE, LOGGED, SERVE, free_port, process, wait_until
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = """
@@ -36,7 +36,7 @@ def rate(folder, subject, events):
         queued = metrics(debug)
         with subject.running(folder, endpoint):
             wait_until(lambda: metrics(debug)["Pending"] == 0, "the queue to drain")
-    times = arrived(folder, subject)
+    times = subject.arrivals(folder)
     if len(times) != queued["Pending"] or len(times) < events:
         raise RuntimeError(f"{subject.name}: {len(times)} arrived of {events} and a push; queued were {queued}.")
     return (len(times) - 1) / (times[-1] - times[0])
@@ -95,16 +95,11 @@ def ask(connection, method, path, body=None, headers=None):
     return answer
 
 
-def arrived(folder, subject):
-    if subject is SERVE:
-        return subjects.arrivals(folder)
-    return sorted(float(line) for line in (folder / "times.log").read_text().splitlines())
-
-
 def rounds(folder, events, count):
-    """Rates of as many rounds, for `regstats serve` and for nginx, one after the other in each."""
-    rates = {SERVE.name: [], LOGGED.name: []}
+    """Rates of as many rounds, one endpoint after the other in each."""
+    endpoints = (SERVE, BARE, LOGGED)
+    rates = {subject.name: [] for subject in endpoints}
     for number in range(count):
-        for subject in (SERVE, LOGGED):
+        for subject in endpoints:
             rates[subject.name].append(rate(folder / f"{number}-{len(subject.name)}", subject, events))
     return rates

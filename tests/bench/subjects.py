@@ -1,6 +1,7 @@
 """What is compared: ways to take deliveries, each started alone and stopped by its process id."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -35,11 +36,12 @@ http {{
 
 @dataclass(frozen=True)
 class Subject:
-    """A server: its command, given a folder of its own and a port, and how many deliveries it has stored there."""
+    """A server: its command, given a folder of its own and a port; how many deliveries it stored there, and when."""
 
     name: str
     command: Callable[[Path, int], list[str]]
     stored: Callable[[Path], int] | None = None
+    arrivals: Callable[[Path], list[float]] | None = None
 
     @contextmanager
     def running(self, folder, port):
@@ -113,14 +115,14 @@ def _deliveries(folder):
     return regstats.open(folder / "store").sql("select count(*) from deliveries").fetchall()[0][0]
 
 
-def arrivals(folder):
+def _received(folder):
     """When `regstats serve` took each delivery, in seconds, in order."""
     query = "select epoch(received_at) from deliveries order by 1"
     return [seconds for (seconds,) in regstats.open(folder / "store").sql(query).fetchall()]
 
 
 SYNC, THREADS = ["--worker-class", "sync"], ["--worker-class", "gthread", "--threads", "16"]
-SERVE = Subject("regstats serve", _serve, _deliveries)
+SERVE = Subject("regstats serve", _serve, _deliveries, _received)
 SAME_APP = [
     Subject("gunicorn sync, same app", _gunicorn("subjects:same_app()", *SYNC), _deliveries),
     Subject("gunicorn gthread, same app", _gunicorn("subjects:same_app()", *THREADS), _deliveries),
@@ -133,7 +135,12 @@ BARE = Subject(
     "bare loop",
     lambda folder, port: [sys.executable, str(HERE / "bare.py"), str(port), str(folder / "requests")],
     lambda folder: (folder / "requests").read_bytes().count(b"POST /events"),
+    lambda folder: [float(when) for when in re.findall(rb"([0-9.]+) POST /events", (folder / "requests").read_bytes())],
 )
 NOTHING = Subject("nginx `return 204`, stores nothing", _nginx("off"))
-LOGGED = Subject("nginx `return 204`, with times", _nginx("times.log times"))
+LOGGED = Subject(
+    "nginx `return 204`, with times",
+    _nginx("times.log times"),
+    arrivals=lambda folder: sorted(map(float, (folder / "times.log").read_text().split())),
+)
 ALL = [SERVE, *SAME_APP, *WITH_SQLITE, BARE, NOTHING]

@@ -21,6 +21,17 @@ def test_accounting():
 
 
 @pytest.mark.slow
+def test_store(tmp_path):
+    """Every delivery is there after each step, and both tables have their rows."""
+    command = [sys.executable, str(FOLDER / "bench_store.py"), "--deliveries", "3000", "--rounds", "1"]
+    subprocess.run([*command, "--output", str(tmp_path / "report.md")], check=True, capture_output=True)
+    tables = dict(_tables((tmp_path / "report.md").read_text()))
+    assert 2 == len(tables["Targets"])
+    assert ["seal", "merge and account", "rebuild"] == [row["step"] for row in tables["Events a second"]]
+    assert ["as received", "journal", "sealed", "merged"] == [row["where"] for row in tables["Bytes per event"]]
+
+
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} not installed")
 def test_collector(tmp_path):
@@ -34,7 +45,7 @@ def test_collector(tmp_path):
     assert list(range(0, 101, 10)) == [int(row["deliveries"]) for row in tables["Memory, MB"]]
     assert 6 == len(tables["Targets"])
     assert 7 == len(tables["Deliveries a second"]) == len(tables["p50, ms"]) == len(tables["p99, ms"])
-    assert 2 == len(tables["The queue of a registry, 20 events"])
+    assert 3 == len(tables["The queue of a registry, 20 events"])
 
 
 def _tables(report):
