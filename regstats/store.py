@@ -142,11 +142,18 @@ class Store:
         self.commit(add=[part], drop=(p for p in by_date(self.manifest().parts, table).get(day, []) if p != part))
 
     def orphans(self) -> list[Part]:
-        """Files that look like parts, and neither count nor have counted until a moment ago."""
+        """Files that look like parts, and neither count, nor have counted until a moment ago, nor will.
+
+        Parts named after a segment that is still in the journal are of a seal that was interrupted: it is done again.
+        """
         manifest = self.manifest()
         known = {part.path for part in manifest.parts} | manifest.retired.keys()
         found = (parts.at(path.relative_to(self.root)) for path in self.root.glob("*/date=*/*.parquet"))
-        return [part for part in found if part is not None and part.path not in known]
+        return [
+            part
+            for part in found
+            if part is not None and part.path not in known and not journal.exists(self.journal, part.name)
+        ]
 
     def _swept(self, retired: dict[str, datetime]) -> dict[str, datetime]:
         """Deletes the files of parts that have been retired long enough; the others."""

@@ -100,6 +100,16 @@ def test_stopped_at_any_step(copies, monkeypatch, work, reason):
         is_well(store, monkeypatch)
 
 
+def test_checked_after_a_seal_was_stopped(copies):
+    """Parts that do not count yet are no problem, and `--repair` does not take in what is sealed again afterwards."""
+    for store in at_every_step(copies, seal):
+        assert [] == [finding for finding in check(store, NOW) if finding.is_problem]
+        check(store, NOW, repair=True)
+        seal(store)
+        assert (EVENT_IDS, DELIVERIES) == counted(store)
+        assert [] == [finding for finding in check(store, NOW, deep=True) if finding.is_problem]
+
+
 class _NewDialect:
     """A dialect that learns to understand what was not known yet."""
 
