@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from regstats.errors import JournalError
 from regstats.events import TORN, Delivery
 
 _SUFFIX, _NAME = ".ndjson", "%Y%m%dT%H%M%S%fZ"
 _SEGMENT_BYTES = 32 * 1024 * 1024  # what sealing holds in memory at once
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 
 class _Waiting:
@@ -31,7 +33,7 @@ class _Waiting:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.is_done = False
-        self.error: OSError | None = None
+        self.error: Exception | None = None
 
 
 class Journal:
@@ -63,17 +65,18 @@ class Journal:
         if mine.error is not None:
             raise JournalError(self._explain(mine.error)) from mine.error
 
-    def _explain(self, error: OSError) -> str:
-        return f"Cannot write to the journal in {self._directory}: {error.strerror or error}."
+    def _explain(self, error: Exception) -> str:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return f"Cannot write to the journal in {self._directory}: {reason}."
 
     def _commit(self) -> None:
         """Takes everything that waits to the disk."""
         with self._arriving:
             group, self._waiting = self._waiting, []
-        error = None
+        error: Exception | None = None
         try:
             self._write(b"".join(waiting.data for waiting in group))
-        except OSError as reason:
+        except Exception as reason:  # noqa: BLE001 - whatever it is (no memory): none of the group may be answered 204
             error = reason
             self._give_up_segment()
         self.problem = None if error is None else self._explain(error)
@@ -109,9 +112,10 @@ class Journal:
         self._close()
 
     def _close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)  # releases the lock
-        self._file, self._size = None, 0
+        file, self._file, self._size = self._file, None, 0
+        if file is not None:
+            with suppress(OSError):  # all that counts is on disk, and the file is closed whatever close says
+                os.close(file)  # releases the lock
 
 
 def segments(directory: Path) -> list[Path]:
@@ -158,10 +162,14 @@ def read(segment: Path, *, finished: bool) -> list[Delivery]:
     return [_decode(line, (name, number), written_at) for number, line in enumerate(lines)]
 
 
-class _Line(Struct, kw_only=True, omit_defaults=True, gc=False):
-    """A delivery in the journal. The body is text where it is valid UTF-8, so that people can read the file."""
+class _Line(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """A delivery in the journal. The body is text where it is valid UTF-8, so that people can read the file.
 
-    received_at: datetime
+    Strict, because a damaged line may still be JSON: with an unknown key its body would be lost, and with a time that
+    has no zone, or is not of this age, it could not be sealed beside others.
+    """
+
+    received_at: Annotated[datetime, Meta(tz=True)]
     delivery_id: str
     source: str
     dialect: str | None = None
@@ -169,6 +177,10 @@ class _Line(Struct, kw_only=True, omit_defaults=True, gc=False):
     headers: dict[str, str] = {}
     body: str | None = None
     body_base64: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if not _FIRST_YEAR <= self.received_at.year <= _LAST_YEAR:
+            raise ValueError(f"received in {self.received_at.year}")
 
 
 _encoder = msgspec.json.Encoder()

@@ -241,3 +241,35 @@ def test_when_a_segment_was_begun(folder):
     before = datetime.now(UTC)
     Journal(folder).append([make_delivery(b"{}")])
     assert before <= journal.created(segments(folder)[0]) <= datetime.now(UTC)
+
+
+def test_any_error_is_for_all_that_shared_the_write(folder, monkeypatch):
+    """Not only one of the disk: nobody may take the error of another's turn for success."""
+    writer, results, syncs, busy, go_on = Journal(folder), {}, [], threading.Event(), threading.Event()
+
+    def send(number):
+        try:
+            writer.append([make_delivery(b"%d" % number)])
+            results[number] = "stored"
+        except JournalError as error:
+            results[number] = str(error).rpartition(": ")[2]
+
+    def sync(_file):
+        syncs.append(busy.set())
+        assert go_on.wait(30)
+        if len(syncs) == 2:
+            raise MemoryError
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
+    threads[0].start()
+    assert busy.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    while len(writer._waiting) < 3:
+        assert not go_on.wait(0.001)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert {0: "stored"} | dict.fromkeys((1, 2, 3), "MemoryError.") == results
+    assert [b"0"] == [delivery.body for delivery in everything(folder)]
