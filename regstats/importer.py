@@ -17,6 +17,7 @@ from regstats.sealing import Sealed, seal
 from regstats.store import Store
 
 _BATCH = 1000  # deliveries that share one fsync
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class _Recorded(Struct):
@@ -88,6 +89,12 @@ def _delivery(line: bytes, source: str, now: datetime) -> Delivery:
 
 
 def _moment(value: datetime | float | None) -> datetime | None:
-    if isinstance(value, float | int):
-        return datetime.fromtimestamp(value, UTC)
-    return value.astimezone(UTC) if value is not None else None
+    """When it was received, as far as that can be believed; without a zone it is UTC."""
+    try:
+        if isinstance(value, float | int):
+            value = datetime.fromtimestamp(value, UTC)
+        elif value is not None:
+            value = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return value if value is not None and _EARLIEST <= value <= _LATEST else None

@@ -76,6 +76,14 @@ def test_recorded_deliveries(imported, store):
     assert [LINES[1], LINES[0]] == table["body"].to_pylist()
 
 
+@pytest.mark.parametrize("moment", [1e300, -1e300, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00", -1e11])
+def test_an_absurd_time_of_receipt_gives_way_to_now(imported, store, moment):
+    """It is in the way of nothing: neither of the import, nor of sealing what else comes."""
+    recorded = {"received_at": moment, "body": envelope(make_event(at="")).decode()}
+    assert 1 == imported(json.dumps(recorded).encode()).events
+    assert [(NOW,)] == Stats(store.root).sql("select timestamp from events").fetchall()
+
+
 def test_the_source_can_be_named(imported, store):
     """As if it had come in at /events/NAME."""
     imported(LINES[0], source="lab")
