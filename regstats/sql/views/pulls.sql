@@ -157,7 +157,9 @@ stream as (
   ) as s
 ),
 fetched as (
-  select m.k, m.first_n, count(*) as blobs, sum(s.size) as bytes
+  -- Any sender can claim any size: the sum of two may be too large for a bigint.
+  select m.k, m.first_n, count(*) as blobs,
+    cast(least(sum(cast(s.size as decimal(38, 0))), 9223372036854775807) as bigint) as bytes
   from stream as s
   inner join member as m on s.k = m.k and s.request_n = m.n
   where not s.is_request and s.us - m.us <= 3600000000
@@ -190,7 +192,7 @@ select
   c.actor, c.client_address, c.user_agent, c.client, c.client_version,
   p.requests,
   coalesce(b.blobs, 0) as blobs,
-  cast(coalesce(b.bytes, 0) as bigint) as bytes,
+  coalesce(b.bytes, 0) as bytes,
   coalesce(b.blobs, 0) > 1 as downloaded,
   f.event_id
 from pull as p
