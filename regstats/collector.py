@@ -92,7 +92,9 @@ class Intake:
             body = self._admitted(environ, source, address)
             self._store(environ, source, address, body)
         except HTTPException as error:
-            self._doorkeeper.reject(source if source in self._sources else _UNKNOWN, _REASONS[type(error)], address)
+            known = source if source in self._sources else _UNKNOWN
+            detail = error.description if isinstance(error, ServiceUnavailable) else None
+            self._doorkeeper.reject(known, _REASONS[type(error)], address, detail)
             raise
         return len(body)
 

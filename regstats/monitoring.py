@@ -117,15 +117,15 @@ class Doorkeeper:
         self._clock = clock
         self._lock = threading.Lock()
         self._told: dict[tuple[str, str], float] = {}
-        self._untold: dict[tuple[str, str], tuple[int, str | None]] = {}
+        self._untold: dict[tuple[str, str], tuple[int, str | None, str | None]] = {}
 
-    def reject(self, source: str, reason: str, address: str | None) -> None:
-        """Counts a delivery that was not taken."""
+    def reject(self, source: str, reason: str, address: str | None, detail: str | None = None) -> None:
+        """Counts a delivery that was not taken. `detail` is for the log, where the reason does not say enough."""
         REJECTED.labels(source, reason).inc()
         LAST_REJECTED.labels(source, reason).set(time.time())
         with self._lock:
-            count, _ = self._untold.get((source, reason), (0, None))
-            self._untold[source, reason] = count + 1, address
+            count, *_ = self._untold.get((source, reason), (0,))
+            self._untold[source, reason] = count + 1, address, detail
         self.tell()
 
     def tell(self) -> None:
@@ -135,8 +135,9 @@ class Doorkeeper:
             due = [key for key in self._untold if now - self._told.get(key, -self._SECONDS) >= self._SECONDS]
             lines = [(key, *self._untold.pop(key)) for key in due]
             self._told |= dict.fromkeys(due, now)
-        for (source, reason), count, address in lines:
+        for (source, reason), count, address, detail in lines:
             fields = {"source": source, "reason": reason, "count": count, "address": address}
+            fields |= {"detail": detail} if detail else {}
             _log.warning("Deliveries were not taken; their sender tries again and again.", extra={"fields": fields})
 
 
