@@ -10,10 +10,7 @@ import os
 import random
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -22,10 +19,9 @@ from pathlib import Path
 
 import pytest
 from makers import INDEX, MANIFEST
+from servers import HOST, PATIENCE, Collector, free_port, listens, stop, wait_until
 
-HOST = "127.0.0.1"
 PASSWORDS = {"alice": "alice-password", "bob": "bob-password"}
-PATIENCE = 60  # seconds until something that must happen is given up; nothing is measured by it
 
 
 def pytest_collection_modifyitems(items):
@@ -41,23 +37,6 @@ def needs(*programs):
         pytest.skip(f"{' and '.join(missing)} not installed")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
-
-
-def wait_until(condition, what):
-    """Polls until the condition holds, and returns what it gave."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        result = condition()
-        if result:
-            return result
-        time.sleep(0.05)
-    pytest.fail(f"waited {PATIENCE} s for {what}")
-
-
 @pytest.fixture
 def patiently():
     """Asserts that something becomes what it must be: events arrive a moment after the client is gone."""
@@ -69,66 +48,6 @@ def patiently():
         assert expected == seen
 
     return check
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
-
-
-def stop(process, how=signal.SIGTERM):
-    """Stops a process that we started, and waits until it is gone; its exit status."""
-    if process.poll() is None:
-        process.send_signal(how)
-    return process.wait(PATIENCE)
-
-
-class Collector:
-    """`regstats serve` in a process group of its own. Can be stopped, killed, and started again on the same port."""
-
-    def __init__(self, data, log, token="collector-token", **settings):
-        self.data, self.port, self.token, self.settings = data, free_port(), token, settings
-        self._log = log
-        self.process = None
-
-    def start(self, *options):
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("REGSTATS_")}
-        environment |= {f"REGSTATS_{key.upper()}": str(value) for key, value in self.settings.items()}
-        command = [sys.executable, "-m", "regstats", "serve", "--data", str(self.data), "--port", str(self.port)]
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, "--token", self.token, *options], env=environment, stderr=log, start_new_session=True
-            )
-        wait_until(lambda: listens(self.port) or self.process.poll() is not None, "the collector")
-        assert self.process.poll() is None, self.log
-        return self
-
-    def stop(self):
-        return stop(self.process)
-
-    def kill(self):
-        """SIGKILL for it and all its workers, as when the machine dies."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
-
-    @property
-    def log(self):
-        return self._log.read_text()
-
-    def post(self, body, token=None, path="/events", headers=()):
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE)
-        connection.request("POST", path, body, {"Authorization": f"Bearer {token or self.token}", **dict(headers)})
-        status = connection.getresponse().status
-        connection.close()
-        return status
-
-    def ask(self, metric, *options):
-        """What the command line says, as rows."""
-        command = [sys.executable, "-m", "regstats", metric, "--data", str(self.data), "--format", "json", *options]
-        return json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
-
-    def total(self, metric, column, *options):
-        return sum(row[column] for row in self.ask(metric, *options))
 
 
 @pytest.fixture
