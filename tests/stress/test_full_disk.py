@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from regstats.sealing import seal
 from regstats.stats import Stats
 from regstats.store import Store
 
-SIZE = 4 * 1024 * 1024
+SIZE = (32 if os.environ.get("STRESS") else 4) * 1024 * 1024
 UNAVAILABLE = (503, "5")
 
 
