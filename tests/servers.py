@@ -87,6 +87,14 @@ class Collector:
         connection.close()
         return status
 
+    def get(self, path):
+        """What a page says to those who have the token."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return text
+
     def ask(self, metric, *options):
         """What the command line says, as rows."""
         command = [sys.executable, "-m", "regstats", metric, "--data", str(self.data), "--format", "json", *options]

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from makers import envelope, make_event
+from servers import Collector
 
 
 def event_ids(collector):
@@ -85,6 +86,49 @@ def test_several_workers_share_a_store(collector):
     collector.stop()
     assert expected(80) == event_ids(collector)
     assert 80 == collector.total("pulls", "requests")
+
+
+def test_several_collectors_share_a_store(collector, tmp_path):
+    """What one that was killed has left in its journal, the other seals; and each event counts once."""
+    other = Collector(collector.data, tmp_path / "other.log", seal_interval=0.5).start()
+    try:
+        collector.start()
+        for number in range(0, 40, 2):
+            assert (204, 204) == (post(collector, number), post(other, number + 1))
+        body = envelope(make_event(id="event-40", digest=f"sha256:{40:04}"))
+        assert (204, 204) == (collector.post(body), other.post(body))
+        collector.kill()
+        assert expected(41) == event_ids(other)
+    finally:
+        other.stop()
+    assert [] == list((other.data / "journal").glob("*.ndjson"))
+    assert expected(41) == event_ids(other)
+    assert 41 == other.total("pulls", "requests")
+
+
+def test_it_tells_how_it_is(collector, patiently):
+    """Over all its processes: what was stored, what was not, and the health of each source."""
+    collector.start("--workers", "2")
+    assert [204] * 10 == [post(collector, number) for number in range(10)]
+    assert [401] * 5 == [collector.post(b"{}", token="wrong") for _ in range(5)]
+
+    def told():
+        text = collector.get("/metrics")
+        return [line for line in text.splitlines() if "_total{" in line and "bytes" not in line]
+
+    patiently(
+        [
+            'regstats_deliveries_total{source="default"} 10.0',
+            'regstats_rejected_total{reason="unauthorized",source="default"} 5.0',
+        ],
+        lambda: sorted(told()),
+    )
+    report = json.loads(collector.get("/healthz"))
+    assert ("ok", ["5 deliveries of default were not taken: unauthorized."]) == (report["status"], report["problems"])
+    collector.stop()
+    lines = [json.loads(line) for line in collector.log.splitlines()]
+    refused = [line for line in lines if line["level"] == "warning"]
+    assert {("default", "unauthorized")} == {(line["source"], line["reason"]) for line in refused}
 
 
 def test_a_worker_that_dies_is_replaced(collector, patiently):
