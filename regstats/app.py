@@ -63,14 +63,15 @@ def _allow_files(number: int) -> None:
 
 
 def run_every(seconds: float, call: Callable[[], None], stop: threading.Event) -> threading.Thread:
-    """Calls something every so many seconds, in a thread, until told to stop."""
+    """Calls something now and every so many seconds, in a thread, until told to stop."""
 
     def run() -> None:
-        while not stop.wait(seconds):
+        while not stop.is_set():
             try:
                 call()
             except Exception:  # noqa: BLE001 - it must not be the last time
                 _log.exception("Something that is done regularly failed; it is tried again.")
+            stop.wait(seconds)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

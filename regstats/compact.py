@@ -22,14 +22,21 @@ from regstats.store import GRACE, Store, utc_now
 HANDFUL = 8
 """So many parts a date may have before some of them are merged."""
 
-_MERGED: dict[TableName, tuple[list[str], str]] = {
-    "deliveries": (DELIVERIES.names, "received_at, delivery_id"),
-    "events": (EVENTS.names, "repository, tag, timestamp, source, event_id"),
+
+class _Shape(NamedTuple):
+    """How a table is laid out in merged parts."""
+
+    columns: list[str]
+    order: str
+    row_group: int
+    """Rows of which all is in memory at once."""
+
+
+# Deliveries stay as they came: to sort them would take as much memory as they do.
+_MERGED: dict[TableName, _Shape] = {
+    "deliveries": _Shape(DELIVERIES.names, "", 30_000),
+    "events": _Shape(EVENTS.names, "order by repository, tag, timestamp, source, event_id", 1_000_000),
 }
-_FORMAT = (
-    "format parquet, parquet_version v2, row_group_size 1000000, "
-    f"compression zstd, compression_level {COMPRESSION_LEVEL}"
-)
 
 
 class Compacted(NamedTuple):
@@ -105,12 +112,13 @@ def too_many(parts: Iterable[Part]) -> list[Part]:
 def _merged(store: Store, parts: list[Part]) -> Part:
     """One part of the rows of several of a date, in the order that is read fastest, on disk."""
     table, day = parts[0].table, parts[0].date
-    columns, order = _MERGED[table]
+    columns, order, row_group = _MERGED[table]
     name = "merged-" + hashlib.sha256("\n".join(sorted(part.name for part in parts)).encode()).hexdigest()[:24]
     made = Part(table, day, name, sum(p.rows for p in parts), sum(p.early for p in parts), sum(p.late for p in parts))
-    rows = f"select {', '.join(columns)} from ({read_parquet(map(store.path_of, parts), columns)}) order by {order}"
-    with appearing(store.root / made.path) as unseen, connect_for_upkeep(store.root) as connection:
-        connection.execute(f"copy ({rows}) to {literal(str(unseen))} ({_FORMAT})")
+    rows = f"select {', '.join(columns)} from ({read_parquet(map(store.path_of, sorted(parts)), columns)}) {order}"
+    form = f"format parquet, parquet_version v2, compression zstd, compression_level {COMPRESSION_LEVEL}"
+    with appearing(store.root / made.path) as unseen, connect_for_upkeep(store.root, "512MB") as connection:
+        connection.execute(f"copy ({rows}) to {literal(str(unseen))} ({form}, row_group_size {row_group})")
     return made
 
 

@@ -19,11 +19,11 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def connect_for_upkeep(root: Path) -> duckdb.DuckDBPyConnection:
+def connect_for_upkeep(root: Path, memory: str = "2GB") -> duckdb.DuckDBPyConnection:
     """A database for upkeep: it leaves memory and cores to the collector, and goes to the store's disk for more."""
     connection = connect()
     connection.execute(f"set temp_directory = {literal(str(root / 'tmp'))}")
-    connection.execute("set memory_limit = '2GB'")
+    connection.execute(f"set memory_limit = {literal(memory)}")
     connection.execute("set threads = 1")
     return connection
 

@@ -78,7 +78,7 @@ def _server(settings: Settings) -> MPServer:
 
 @contextmanager
 def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
-    """Calls something every so many seconds, in a thread, until the end of the block."""
+    """Calls something now and every so many seconds, in a thread, until the end of the block."""
     stop = threading.Event()
     thread = run_every(seconds, call, stop)
     try:
