@@ -115,7 +115,7 @@ def report(options, batch, rows, found):
     return "\n\n".join([
         f"# The store\n\n{datetime.now(UTC):%Y-%m-%d}. {text}",
         _machine(),
-        "## Targets\n\n" + _table(["what", "target", "measured", ""], targets),
+        "## Targets\n\n" + _table(["what", "target", "measured", "result"], targets),
         "## Events a second\n\n" + _table(["step", "of CPU time", "elapsed"], rates),
         "## Bytes per event\n\n" + _table(["where", "bytes"], sizes),
     ]) + "\n"  # fmt: skip

@@ -159,7 +159,7 @@ stream as (
 fetched as (
   -- Any sender can claim any size: the sum of two may be too large for a bigint.
   select m.k, m.first_n, count(*) as blobs,
-    cast(least(sum(cast(s.size as decimal(38, 0))), 9223372036854775807) as bigint) as bytes
+    cast(least(coalesce(sum(cast(s.size as decimal(38, 0))), 0), 9223372036854775807) as bigint) as bytes
   from stream as s
   inner join member as m on s.k = m.k and s.request_n = m.n
   where not s.is_request and s.us - m.us <= 3600000000
