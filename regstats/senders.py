@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from regstats.addresses import address_in
 
 # The headers in which senders sign, by their names in WSGI, and with which hash.
 _SIGNATURES = {
@@ -28,7 +28,7 @@ def address_of(remote: str | None, forwarded_for: str, trusted_proxies: Iterable
     """
     proxies, hops, address = list(trusted_proxies), forwarded_for.split(","), remote
     while hops and proxies and is_in(address, proxies):
-        hop = _address(hops.pop())
+        hop = address_in(hops.pop())
         if hop is None:
             break
         address = str(hop)
@@ -37,28 +37,13 @@ def address_of(remote: str | None, forwarded_for: str, trusted_proxies: Iterable
 
 def is_in(address: str | None, networks: Iterable[str]) -> bool:
     """Whether an address belongs to one of the networks."""
-    parsed = _address(address or "")
+    parsed = address_in(address)
     return parsed is not None and any(parsed in _network(network) for network in networks)
 
 
 @lru_cache(maxsize=1024)
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(text)
-
-
-@lru_cache(maxsize=4096)
-def _address(text: str) -> Address | None:
-    """`192.0.2.7`, `192.0.2.7:39674`, `[2001:db8::7]:443`; IPv4 within IPv6 is IPv4; None where it is no address."""
-    text = text.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def shows(authorization: str, token: str | None) -> bool:

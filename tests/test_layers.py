@@ -9,7 +9,7 @@ import regstats
 
 ROOT = Path(regstats.__file__).parent
 ORDER = """
-    errors events config useragents
+    errors events config addresses useragents
     payloads.distribution payloads
     journal parts store sealing
     database accounting compact rebuild check

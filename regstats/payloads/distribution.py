@@ -4,7 +4,6 @@ Source: distribution's notifications/event.go and its documentation "Work with n
 recordings of docker-registry 2.8.2 and distribution 3.1.1. An envelope holds one event today, but may hold many.
 """
 
-import ipaddress
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -13,6 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from regstats.addresses import address_in
 from regstats.errors import PayloadError
 from regstats.events import Delivery, Event
 from regstats.useragents import client_of
@@ -198,18 +198,8 @@ def _timestamp(text: str | None, received_at: datetime) -> datetime | None:
 
 @lru_cache(maxsize=4096)
 def _address(addr: str | None) -> str | None:
-    """`192.0.2.7:39674`, `[2001:db8::7]:443`, `2001:db8::7` → the IP address; None where it is not one."""
-    text = (addr or "").strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
+    address = address_in(addr)
+    return None if address is None else str(address)
 
 
 def _first(size: int | None, length: int | None) -> int | None:
