@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from regstats.compact import merge
 from regstats.database import connect_for_upkeep, read_parquet
-from regstats.events import TORN, Delivery
+from regstats.events import Delivery
 from regstats.journal import sync_directory
 from regstats.parts import DELIVERIES, EVENTS, Part, appearing, by_date, to_table, writer
 from regstats.payloads import understand
@@ -127,7 +127,7 @@ def replay(store: Store) -> Contents:
 
 
 def _replay(store: Store, part: Part) -> None:
-    quarantined = [d for batch in deliveries_of(store, part) for d in batch if d.error is not None and d.source != TORN]
+    quarantined = [d for batch in deliveries_of(store, part) for d in batch if d.error is not None]
     deliveries, events = understand(quarantined)
     changed = {new.delivery_id: new for old, new in zip(quarantined, deliveries, strict=True) if new != old}
     if not changed:

@@ -172,6 +172,15 @@ def test_merging_while_events_flow(many_parts):
     assert 0 == merge(many_parts, NOW)
 
 
+def test_the_few_parts_of_an_open_date_are_left_alone(store):
+    """More will come, and what is merged now would be merged again."""
+    for number in range(3):
+        journalled(store, envelope(make_event(id=str(number))))
+        seal(store)
+    assert 0 == merge(store, NOW)
+    assert 4 == merge(store, NOW + days(2))
+
+
 def test_a_merged_part_is_in_the_order_that_is_read_fastest(many_parts):
     """Events by repository, tag and time; in Parquet that every engine reads."""
     merge(many_parts, NOW)
