@@ -1,43 +1,90 @@
-"""For which dates pulls are accounted for, and doing it.
+"""What is derived from the events of a date, for which dates it is kept, and deriving it.
 
-The rule itself is `sql/views/pulls.sql`. Whether two events belong together depends only on events less than three
-hours around them. So a date is accounted for from its own events and those of its neighbours, by whoever needs it: a
-reader for dates that are open, the collector once for a date that is closed. The rows are the same.
+Pulls, by the rule of `sql/views/pulls.sql`: whether two events belong together depends only on events less than three
+hours around them. Changes and blobs, `sql/views/changes.sql` and `blobs.sql`: the few events that change what a
+registry holds, and the sizes of what is pushed, apart from the many others.
+
+So a date is derived from its own events, pulls also from its neighbours', by whoever needs it: a reader for dates that
+are open, the collector once for a date that is closed. The rows are the same.
 """
 
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from regstats.database import connect_for_upkeep, read_parquet, sql_text
-from regstats.parts import DAY, EDGE, EVENTS, Part, by_date
+from regstats.parts import DAY, EDGE, EVENTS, Part, TableName, by_date
 from regstats.store import Store
 
-COLUMNS = (
-    "timestamp", "source", "repository", "tag", "digest", "media_type", "kind", "actor", "client_address",
-    "user_agent", "client", "client_version", "requests", "blobs", "bytes", "downloaded", "event_id",
+
+class Derived(NamedTuple):
+    """A table that is derived from events."""
+
+    table: TableName
+    columns: tuple[str, ...]
+    reach: timedelta
+    """How far from a date the dates are whose events matter for it."""
+    order: str = "repository, tag, timestamp, source, event_id"
+
+    def basis(self, events: dict[date, list[Part]], day: date) -> str:
+        """A name for what the rows of a date are made from: the rule, and the events of that date and near it.
+
+        Events are only ever added. So as long as there are as many they are the same, however they lie in parts.
+        """
+        counts = [sum(part.rows for part in events.get(day, []))]
+        if self.reach:
+            late = sum(part.late for part in events.get(day - DAY, []))
+            early = sum(part.early for part in events.get(day + DAY, []))
+            counts = [late, *counts, early]
+        return "-".join([_rule(self.table), *map(str, counts)])
+
+    def kept(self, parts: Iterable[Part]) -> dict[date, Part]:
+        """The parts that are made from the events as they are now; any other is out of date."""
+        parts = list(parts)
+        events = by_date(parts, "events")
+        mine = (part for part in parts if part.table == self.table)
+        return {part.date: part for part in mine if part.name == self.basis(events, part.date)}
+
+    def sql(self, days: Iterable[date]) -> str:
+        """The rows of some dates as a query over `events`."""
+        wanted = sorted(set(days))
+        dates = _near(wanted) if self.reach else among(wanted)
+        text = sql_text(f"views/{self.table}").replace("{dates}", dates)
+        return f"select {', '.join(self.columns)}, date from ({text}) as p where {among(wanted)}"
+
+    def of_date(self, store: Store, parts: Iterable[Part], day: date) -> pa.Table:
+        """The rows of a date, from its events and those around it."""
+        around = [part for part in parts if part.table == "events" and abs(part.date - day) <= self.reach]
+        events = read_parquet(map(store.path_of, around), EVENTS.names)
+        with connect_for_upkeep(store.root) as connection:
+            connection.execute(f"create view events as select *, epoch_us(timestamp) as us from ({events})")
+            rows = f"select * exclude date from ({self.sql([day])}) order by {self.order}"
+            return connection.sql(rows).to_arrow_table()
+
+
+PULLS = Derived(
+    "pulls",
+    (
+        "timestamp", "source", "repository", "tag", "digest", "media_type", "kind", "actor", "client_address",
+        "user_agent", "client", "client_version", "requests", "blobs", "bytes", "downloaded", "event_id",
+    ),
+    reach=DAY,
 )  # fmt: skip
-
-
-def basis(events: dict[date, list[Part]], day: date) -> str:
-    """A name for what the pulls of a date are made from: the rule, and the events of that date and near it.
-
-    Events are only ever added. So as long as there are as many they are the same, however they lie in parts.
-    """
-    late = sum(part.late for part in events.get(day - DAY, []))
-    rows = sum(part.rows for part in events.get(day, []))
-    early = sum(part.early for part in events.get(day + DAY, []))
-    return f"{_rule()}-{late}-{rows}-{early}"
-
-
-def accounted(parts: Iterable[Part]) -> dict[date, Part]:
-    """The parts of pulls that are made from the events as they are now; any other is out of date."""
-    parts = list(parts)
-    events = by_date(parts, "events")
-    return {part.date: part for part in parts if part.table == "pulls" and part.name == basis(events, part.date)}
+CHANGES = Derived(
+    "changes",
+    (
+        "timestamp", "source", "repository", "tag", "digest", "media_type", "size", "action", "kind",
+        "reference_digests", "actor", "client_address", "user_agent", "client", "client_version", "request_id",
+        "event_id",
+    ),
+    reach=timedelta(0),
+)  # fmt: skip
+BLOBS = Derived("blobs", ("timestamp", "source", "digest", "size"), reach=timedelta(0), order="source, digest, size")
+DERIVED = (PULLS, CHANGES, BLOBS)
 
 
 def is_closed(day: date, now: datetime) -> bool:
@@ -45,37 +92,19 @@ def is_closed(day: date, now: datetime) -> bool:
     return (now - EDGE).date() > day
 
 
-def sql(days: Iterable[date]) -> str:
-    """The pulls of some dates as a query over `events`."""
-    wanted = sorted(set(days))
-    near = " or ".join(_near(first, last) for first, last in _spans(wanted)) or "false"
-    around = {day + offset for day in wanted for offset in (-DAY, timedelta(0), DAY)}
-    text = sql_text("views/pulls").replace("{dates}", f"{_among(around)} and ({near})")
-    return f"select {', '.join(COLUMNS)}, date from ({text}) as p where {_among(wanted)}"
-
-
-def of_date(store: Store, parts: Iterable[Part], day: date) -> pa.Table:
-    """The pulls of a date, from its events and its neighbours'."""
-    events = read_parquet(map(store.path_of, _around(parts, day)), EVENTS.names)
-    with connect_for_upkeep(store.root) as connection:
-        connection.execute(f"create view events as select *, epoch_us(timestamp) as us from ({events})")
-        pulls = connection.sql(
-            f"select * exclude date from ({sql([day])}) order by repository, tag, timestamp, source, event_id"
-        )
-        return pulls.to_arrow_table()
-
-
 @cache
-def _rule() -> str:
-    return hashlib.sha256(sql_text("views/pulls").encode()).hexdigest()[:8]
+def _rule(table: TableName) -> str:
+    return hashlib.sha256(sql_text(f"views/{table}").encode()).hexdigest()[:8]
 
 
-def _around(parts: Iterable[Part], day: date) -> list[Part]:
-    return [part for part in parts if part.table == "events" and abs(part.date - day) <= DAY]
+def _near(days: list[date]) -> str:
+    """The events that may belong to a pull of some dates."""
+    around = {day + offset for day in days for offset in (-DAY, timedelta(0), DAY)}
+    spans = " or ".join(_between(first, last) for first, last in _spans(days)) or "false"
+    return f"{among(around)} and ({spans})"
 
 
-def _near(first: date, last: date) -> str:
-    """The events that may belong to a pull of a span of dates."""
+def _between(first: date, last: date) -> str:
     start, end = datetime.combine(first, time(), UTC) - EDGE, datetime.combine(last + DAY, time(), UTC) + EDGE
     return f"(timestamp >= timestamptz '{start}' and timestamp < timestamptz '{end}')"
 
@@ -91,6 +120,7 @@ def _spans(days: list[date]) -> list[tuple[date, date]]:
     return spans
 
 
-def _among(days: Iterable[date]) -> str:
+def among(days: Iterable[date]) -> str:
+    """The condition that a row is of one of these dates."""
     listed = ", ".join(f"date '{day}'" for day in sorted(days))
     return f"date in ({listed})" if listed else "false"

@@ -45,10 +45,10 @@ class Finding(Struct, frozen=True):
 def check(store: Store, now: datetime, *, repair: bool = False, deep: bool = False) -> list[Finding]:
     """What is not as it should be; nothing, if all is well. With `repair` each is repaired as it is found.
 
-    `deep` also reads every delivery again, to see whether all its events are there, and accounts for all pulls again,
+    `deep` also reads every delivery again, to see whether all its events are there, and derives everything else again,
     which takes as long as `rebuild`. The store is locked meanwhile: deliveries are taken, and sealed afterwards.
     """
-    steps = [_manifest, _parts, _orphans, _repetitions, _journal, _left, *([_events, _pulls] if deep else [])]
+    steps = [_manifest, _parts, _orphans, _repetitions, _journal, _left, *([_events, _derived] if deep else [])]
     findings: list[Finding] = []
     with store.exclusive() if os.access(store.root, os.W_OK) else nullcontext():
         for step in steps:
@@ -231,12 +231,13 @@ def _compared(connection: duckdb.DuckDBPyConnection, store: Store, part: Part) -
     return missing, differing
 
 
-def _pulls(store: Store) -> Iterator[Finding]:
-    """The pulls that are kept are those that would be made now."""
+def _derived(store: Store) -> Iterator[Finding]:
+    """What is kept of a date is what would be derived now."""
     parts = store.manifest().parts
-    for day, part in accounting.accounted(parts).items():
-        made = accounting.of_date(store, parts, day)
-        kept = pq.read_table(store.path_of(part), partitioning=None)
-        if not made.equals(kept.cast(made.schema)):
-            mend = partial(_give_up, store, part)
-            yield Finding(part.path, "Its pulls are not those of the events.", "account for the date again", mend)
+    for derived in accounting.DERIVED:
+        for day, part in derived.kept(parts).items():
+            made = derived.of_date(store, parts, day)
+            kept = pq.read_table(store.path_of(part), partitioning=None)
+            if not made.equals(kept.cast(made.schema)):
+                what, mend = f"Its {derived.table} are not those of the events.", partial(_give_up, store, part)
+                yield Finding(part.path, what, "account for the date again", mend)

@@ -16,7 +16,7 @@ import duckdb
 from regstats import accounting
 from regstats.config import FOR_EVER, Retention, age_of
 from regstats.database import connect, connect_for_upkeep, literal, read_parquet
-from regstats.parts import COMPRESSION_LEVEL, DELIVERIES, EVENTS, KEYS, Part, TableName, appearing, by_date
+from regstats.parts import COMPRESSION_LEVEL, DELIVERIES, EVENTS, KEYS, TABLES, Part, TableName, appearing, by_date
 from regstats.store import GRACE, Store, utc_now
 
 HANDFUL = 8
@@ -67,9 +67,9 @@ def compact(store: Store, now: datetime, retention: Retention = FOR_EVER, *, clo
 
 
 def expire(store: Store, now: datetime, retention: Retention) -> int:
-    """Drops the parts of dates that ended longer ago than they are to be kept; how many. Pulls go with their events."""
+    """Drops the parts of dates that ended longer ago than they are to be kept; how many. What is derived goes, too."""
     with store.exclusive():
-        ages = {"deliveries": retention.deliveries, "events": retention.events, "pulls": retention.events}
+        ages = dict.fromkeys(TABLES, retention.events) | {"deliveries": retention.deliveries}
         first = {table: (now - age_of(text)).date() for table, text in ages.items() if text is not None}
         expired = [part for part in store.manifest().parts if part.table in first and part.date < first[part.table]]
         if expired:
@@ -123,24 +123,35 @@ def _merged(store: Store, parts: list[Part]) -> Part:
 
 
 def account(store: Store, now: datetime) -> int:
-    """Writes the pulls of each closed date that has none, or whose events have changed since; how many dates that were.
+    """Writes what is derived from each closed date, if it is not there or its events have changed since; of how many.
 
     One date at a time, so that memory does not grow with their number.
     """
     done = 0
     for day in _unaccounted(store, now):
         with store.exclusive():
-            parts = store.manifest().parts
-            pulls = accounting.of_date(store, parts, day)
-            store.replace("pulls", day, accounting.basis(by_date(parts, "events"), day), pulls)
+            _account(store, day)
         done += 1
     return done
 
 
+def _account(store: Store, day: date) -> None:
+    parts = store.manifest().parts
+    events = by_date(parts, "events")
+    made = [
+        store.write(derived.table, day, derived.basis(events, day), derived.of_date(store, parts, day))
+        for derived in accounting.DERIVED
+        if day not in derived.kept(parts)
+    ]
+    tables = {part.table for part in made}
+    store.commit(add=made, drop=(p for p in parts if p.date == day and p.table in tables and p not in made))
+
+
 def _unaccounted(store: Store, now: datetime) -> list[date]:
     parts = store.manifest().parts
-    current = accounting.accounted(parts)
-    return [day for day in by_date(parts, "events") if day not in current and accounting.is_closed(day, now)]
+    kept = [derived.kept(parts).keys() for derived in accounting.DERIVED]
+    days = (day for day in by_date(parts, "events") if accounting.is_closed(day, now))
+    return [day for day in days if not all(day in of_one for of_one in kept)]
 
 
 def sweep(store: Store) -> int:
@@ -169,8 +180,8 @@ def remove(path: Path) -> None:
 
 
 def has_rows_of_its_own(store: Store, orphan: Part) -> bool:
-    """Whether a part that does not count holds anything that is in none that does. Pulls can be made again."""
-    if orphan.table == "pulls":
+    """Whether a part that does not count holds anything that is in none that does. What is derived does not."""
+    if orphan.table not in KEYS:
         return False
     key = ", ".join(KEYS[orphan.table])
     live = by_date(store.manifest().parts, orphan.table).get(orphan.date, [])

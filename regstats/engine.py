@@ -1,49 +1,67 @@
-"""DuckDB over a store: the views `events`, `deliveries`, `pulls`, `pushes` and `deletes`, of the store as it is now."""
+"""DuckDB over a store: views of what is in it now.
 
+`events` and `deliveries` are all there is, `changes` the few events that change what a registry holds, `moves` when a
+tag came to point to something else. `pulls`, `pushes` and `deletes` are without those who are excluded.
+"""
+
+import re
 import threading
-from collections.abc import Iterable
-from datetime import date
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from ipaddress import ip_address, ip_network
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from regstats import accounting
+from regstats.accounting import DERIVED, Derived, among
 from regstats.config import Exclude
 from regstats.database import connect, literal, read_parquet, sql_text
 from regstats.events import unique
-from regstats.parts import DELIVERIES, EVENTS, Part, TableName, to_table
+from regstats.parts import DELIVERIES, EDGE, EVENTS, Part, TableName, by_date, to_table
 from regstats.payloads import understand
 from regstats.store import Snapshot, Store
 
+_MADE: dict[str, Derived] = {f"all_{derived.table}": derived for derived in DERIVED}
+"""Views of what is kept of closed dates, and made for all others: only when somebody asks, because it takes a while."""
+_WRITTEN = {"changes": "from all_changes"} | {view: sql_text(f"views/{view}") for view in ("moves",)}
+_COUNTED = {"pulls": "from all_pulls"} | {view: sql_text(f"views/{view}") for view in ("pushes", "deletes")}
+"""Views without those who are excluded."""
+
+_EDGE = f"to_microseconds({EDGE // timedelta(microseconds=1)})"
+
+NONE: Mapping[str, pa.Table] = MappingProxyType({})
+
 
 class Engine:
-    """Queries over a store. Thread-safe. Keeps up with a collector that writes, seals and merges meanwhile.
-
-    `pulls`, `pushes` and `deletes` are without those who are excluded; `events` and `deliveries` are all there is.
-    """
+    """Queries over a store. Thread-safe. Keeps up with a collector that writes, seals and merges meanwhile."""
 
     def __init__(self, store: Store, exclude: Exclude) -> None:
         self._store = store
         self._exclude = exclude
         self._lock = threading.Lock()
         self._known: object = None
-        self._snapshot: Snapshot | None = None  # whose pulls are not made yet
+        self._parts: list[Part] = []
+        self._defined: set[str] = set()
+        self._open: dict[TableName, set[tuple[Any, ...]]] = {}
         self._connection = connect()
 
-    def query(self, sql: str, values: dict[str, Any] | None = None) -> pa.Table:
-        """The rows of a query over the store as it is now."""
-        return self.relation(sql, values).to_arrow_table()
+    def query(self, sql: str, values: dict[str, Any] | None = None, tables: Mapping[str, pa.Table] = NONE) -> pa.Table:
+        """The rows of a query over the store as it is now, and over some tables beside it."""
+        return self.relation(sql, values, tables).to_arrow_table()
 
-    def relation(self, sql: str, values: dict[str, Any] | None = None) -> duckdb.DuckDBPyRelation:
+    def relation(
+        self, sql: str, values: dict[str, Any] | None = None, tables: Mapping[str, pa.Table] = NONE
+    ) -> duckdb.DuckDBPyRelation:
         """A query over the store as it is now, as a DuckDB relation."""
         with self._lock:
             self._refresh()
-            if self._snapshot is not None and "pulls" in sql:  # the one view that costs something to make
-                self._define_pulls(self._snapshot)
-                self._snapshot = None
-        return self._connection.cursor().sql(sql, params=values or {})
+            self._define_what_is_named(sql)
+        cursor = self._connection.cursor()
+        for name, table in tables.items():
+            cursor.register(name, table)
+        return cursor.sql(sql, params=values or {})
 
     def _refresh(self) -> None:
         snapshot = self._store.snapshot(self._known)
@@ -54,11 +72,21 @@ class Engine:
         self._define(
             "events", snapshot, "timestamp", to_table(list(unique(events).values()), EVENTS), "source, event_id"
         )
-        self._define_excluded_addresses()
-        for view in ("pushes", "deletes"):
-            self._define_counted(view, sql_text(f"views/{view}"))
-        self._define_counted("actions", "from events")
-        self._snapshot, self._known = snapshot, snapshot.key
+        self._parts, self._known = snapshot.parts, snapshot.key
+        self._defined.clear()
+
+    def _define_what_is_named(self, sql: str) -> None:
+        """The views that a query is about, and before them those that they are about."""
+        named = set(re.findall(r"\w+", re.sub(r"--.*", "", sql)))
+        for view in (named & (_MADE.keys() | _WRITTEN.keys() | _COUNTED.keys())) - self._defined:
+            self._define_what_is_named(_WRITTEN.get(view) or _COUNTED.get(view) or "")
+            if view in _MADE:
+                self._derive(_MADE[view])
+            elif view in _WRITTEN:
+                self._connection.execute(f"create or replace view {view} as {_WRITTEN[view]}")
+            else:
+                self._define_counted(view, _COUNTED[view])
+            self._defined.add(view)
 
     def _define(self, table: TableName, snapshot: Snapshot, moment: str, unsealed: pa.Table, identity: str) -> None:
         """The view of a table: its sealed parts, and those unsealed rows that are not in them."""
@@ -73,32 +101,56 @@ class Engine:
         self._connection.unregister("incoming")
         self._define_view(table, moment, [*sealed, f"from unsealed_{table}"])
 
-    def _define_pulls(self, snapshot: Snapshot) -> None:
-        """The view of pulls: those of dates that are accounted for already, and those of all other dates, made now."""
-        unsealed = {day for (day,) in self._connection.sql("select distinct date from unsealed_events").fetchall()}
-        accounted = _accounted(snapshot.parts, unsealed)
-        dates = unsealed | {part.date for part in snapshot.parts if part.table == "events"}
-        pulls = self._sealed(accounted.values(), accounting.COLUMNS)
-        others = dates - accounted.keys()
-        if others or not pulls:
-            self._connection.execute(f"create or replace table open_pulls as {accounting.sql(others)}")
-            pulls.append("from open_pulls")
-        self._define_view("all_pulls", "timestamp", pulls)
-        self._define_counted("pulls", "from all_pulls")
+    def _derive(self, derived: Derived) -> None:
+        """The view of a derived table: what is kept of dates that are accounted for, and all other dates, made now."""
+        events = by_date([*self._parts, *self._unsealed_parts()], "events")
+        basis = {day: derived.basis(events, day) for day in events}
+        kept = [part for part in self._parts if part.table == derived.table and part.name == basis.get(part.date)]
+        wanted = {
+            (day, *(part.name for near, parts in events.items() if abs(near - day) <= derived.reach for part in parts))
+            for day in basis.keys() - {part.date for part in kept}
+        }
+        self._make_open(derived, wanted)
+        queries = self._sealed((part for part in kept if part.rows), derived.columns)
+        self._define_view(f"all_{derived.table}", "timestamp", [*queries, f"from open_{derived.table}"])
+
+    def _make_open(self, derived: Derived, wanted: set[tuple[Any, ...]]) -> None:
+        """The rows of dates that are not accounted for: made anew of those whose events lie in other parts now."""
+        made, table = self._open.get(derived.table), f"open_{derived.table}"
+        if made is None:
+            made = set()
+            self._connection.execute(f"create table {table} as {derived.sql([])}")
+        for sql in (
+            f"delete from {table} where {among(day for day, *_ in made - wanted)}",
+            f"insert into {table} {derived.sql(day for day, *_ in wanted - made)}",
+        ):
+            self._connection.execute(sql)
+        self._open[derived.table] = wanted
+
+    def _unsealed_parts(self) -> list[Part]:
+        """What is not sealed, as the parts that it would make."""
+        counted = f"""
+            select date, count(*), count(*) filter (where timestamp < date + {_EDGE}),
+              count(*) filter (where timestamp >= date + interval 1 day - {_EDGE})
+            from unsealed_events group by date
+        """
+        return [
+            Part("events", day, f"unsealed {self._known}", *counts)
+            for day, *counts in self._connection.sql(counted).fetchall()
+        ]
 
     def _define_counted(self, view: str, rows: str) -> None:
         """A view of rows without those of excluded clients, actors and networks."""
         excluded = [f"user_agent glob {literal(c)} or client glob {literal(c)}" for c in self._exclude.clients]
         excluded += [f"actor glob {literal(actor)}" for actor in self._exclude.actors]
         if self._exclude.networks:
+            self._define_excluded_addresses()
             excluded.append("client_address in (select address from excluded_addresses)")
         condition = f"where ({' or '.join(excluded)}) is not true" if excluded else ""
         self._connection.execute(f"create or replace view {view} as select * from ({rows}) as r {condition}")
 
     def _define_excluded_addresses(self) -> None:
         """The addresses that are in an excluded network: DuckDB itself knows no networks."""
-        if not self._exclude.networks:
-            return
         networks = [ip_network(network) for network in self._exclude.networks]
         seen = self._connection.sql("select distinct client_address from events").fetchall()
         excluded = [a for (a,) in seen if a is not None and any(ip_address(a) in network for network in networks)]
@@ -115,12 +167,3 @@ class Engine:
     def _define_view(self, name: str, moment: str, queries: list[str]) -> None:
         rows = " union all by name ".join(queries)
         self._connection.execute(f"create or replace view {name} as select *, epoch_us({moment}) as us from ({rows})")
-
-
-def _accounted(parts: list[Part], unsealed: set[date]) -> dict[date, Part]:
-    """The dates whose pulls can be read, because no event near them is unsealed."""
-    return {
-        day: part
-        for day, part in accounting.accounted(parts).items()
-        if not any(abs((day - other).days) <= 1 for other in unsealed)
-    }

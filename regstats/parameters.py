@@ -2,7 +2,7 @@
 
 import re
 import zoneinfo
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, NamedTuple, TypedDict, get_args
 
@@ -13,18 +13,9 @@ Moment = str | date | datetime
 Texts = str | Sequence[str]
 
 INTERVALS: tuple[str, ...] = get_args(Interval)
-DIMENSIONS = (
-    "source",
-    "repository",
-    "tag",
-    "digest",
-    "media_type",
-    "actor",
-    "client",
-    "client_version",
-    "client_address",
-    "user_agent",
-)
+PEOPLE = ("actor", "client", "client_version", "client_address", "user_agent")
+DIMENSIONS = ("source", "repository", "tag", "digest", "media_type", *PEOPLE)
+MEASURES = ("pulls", "downloads", "version_checks", "requests", "pushes", "updates", "deletes")
 FILTERS = ("repository", "tag", "actor", "client", "source")
 
 
@@ -42,6 +33,9 @@ class Parameters(TypedDict, total=False):
     by: Texts | None
     tz: str | None
     limit: int | None
+    measure: str | None
+    at: Moment | None
+    days: int | None
 
 
 HELP: dict[str, str] = {
@@ -56,21 +50,45 @@ HELP: dict[str, str] = {
     "by": f"One row per value of: {', '.join(DIMENSIONS)}.",
     "tz": "The time zone of days, weeks and months: Europe/Berlin. Default UTC.",
     "limit": "At most so many rows.",
+    "measure": f"What to rank by: {', '.join(MEASURES)}.",
+    "at": "What was so at that moment: like --since.",
+    "days": "For so many days or more.  [default: 90]",
 }
 
 
 class Query(NamedTuple):
-    """Parameters, understood: `where` and `period` are SQL over `pulls`, `pushes` or `events`, with their `values`."""
+    """Parameters, understood: conditions are SQL over `pulls`, `pushes` or `events`, with their `values`."""
 
-    where: str
+    places: str
+    """On source and repository."""
+    tags: str
+    people: str
+    """On actor and client."""
+    window: str
+    past: str
+    """That it happened before the window's end."""
     values: dict[str, Any]
     period: str
     interval: str
     by: list[str]
     since: datetime | None
     until: datetime | None
+    end: datetime
+    """Until then anything may have happened: `until`, or the present."""
     tz: str
     limit: int | None
+    measure: str
+    at: datetime | None
+
+    @property
+    def things(self) -> str:
+        """On source, repository and tag."""
+        return f"{self.places} and {self.tags}"
+
+    @property
+    def where(self) -> str:
+        """All conditions."""
+        return f"{self.things} and {self.people} and {self.window}"
 
 
 _PERIODS = {
@@ -83,51 +101,102 @@ _PERIODS = {
 }
 
 
-def understand(given: Mapping[str, Any], *, now: datetime, interval: Interval = "day") -> Query:
-    """What is asked for? `interval` is the metric's own default.
+def understand(
+    given: Mapping[str, Any],
+    *,
+    now: datetime,
+    interval: Interval = "day",
+    known: Collection[str] = tuple(Parameters.__annotations__),
+    dimensions: Sequence[str] = DIMENSIONS,
+    is_past: bool = False,
+) -> Query:
+    """What is asked for? A metric has a default `interval`, `known` parameters, and `dimensions` that `by` may name.
 
+    If `now` `is_past`, nothing counts that happened later. Else it is the clock, and a registry's clock may be ahead.
     Raises ParameterError, a ValueError: an unknown parameter (listing the right ones), or a value that is not one.
     """
-    unknown = sorted(given.keys() - Parameters.__annotations__.keys())
+    unknown = sorted(given.keys() - set(known))
     if unknown:
-        raise ParameterError(f"Unknown parameter {unknown[0]!r}. There are: {', '.join(Parameters.__annotations__)}.")
+        raise ParameterError(f"Unknown parameter {unknown[0]!r}. There are: {', '.join(known)}.")
     asked = {name: value for name, value in given.items() if value is not None}
     tz = _zone(asked.get("tz", "UTC"))
-    since, until = (moment(name, asked.get(name), now=now, tz=tz) for name in ("since", "until"))
+    since, until, at = (moment(name, asked.get(name), now=now, tz=tz) for name in ("since", "until", "at"))
+    end = min(until or now, now)
+    before = since - (end - since) if since else None
     chosen = _one_of("interval", asked.get("interval", interval), INTERVALS)
-    conditions, values = _conditions(asked, since, until)
+    before_end = _before(until, "until") + (_before(now, "now", "<=") if is_past else [])
+    after_start = ["timestamp >= $since and date >= $since_date"] if since else []
     return Query(
-        where=" and ".join(conditions) or "true",
-        values=values,
+        places=_all(_matching(asked, column) for column in ("source", "repository")),
+        tags=_all([_matching(asked, "tag")]),
+        people=_all(_matching(asked, column) for column in ("actor", "client")),
+        window=_all(after_start + before_end),
+        past=_all(before_end),
+        values=_values(asked)
+        | _moments(since=since, until=until, now=now, end=end, at=at, before=before)
+        | _dates(tz, since, end)
+        | {"tz": tz.key, "days": _whole("days", asked.get("days", 90), "days", least=0)},
         period=_PERIODS[chosen],
         interval=chosen,
-        by=[_one_of("by", column, DIMENSIONS) for column in _texts("by", asked.get("by", ()))],
+        by=[_one_of("by", column, dimensions) for column in _texts("by", asked.get("by", ()))],
         since=since,
         until=until,
+        end=end,
         tz=tz.key,
-        limit=_limit(asked.get("limit")),
+        limit=_whole("limit", asked["limit"], "rows", least=1) if "limit" in asked else None,
+        measure=_one_of("measure", asked.get("measure", MEASURES[0]), MEASURES),
+        at=at,
     )
 
 
-def _conditions(
-    asked: Mapping[str, Any], since: datetime | None, until: datetime | None
-) -> tuple[list[str], dict[str, Any]]:
-    conditions: list[str] = []
-    values: dict[str, Any] = {}
-    for column in FILTERS:
-        globs = _texts(column, asked.get(column, ()))
-        names = [f"{column}_{position}" for position in range(len(globs))]
-        values.update(zip(names, globs, strict=True))
-        if names:
-            conditions.append(f"({' or '.join(f'{column} glob ${name}' for name in names)})")
-    # The date is what parts are sorted by: with a condition on it too, whole days need not be opened.
+def _matching(asked: Mapping[str, Any], column: str) -> str:
+    """The condition that a column matches one of the globs that are asked for."""
+    globs = _texts(column, asked.get(column, ()))
+    return " or ".join(f"{column} glob ${column}_{position}" for position in range(len(globs)))
+
+
+def _values(asked: Mapping[str, Any]) -> dict[str, Any]:
+    globs = {column: _texts(column, asked.get(column, ())) for column in FILTERS}
+    return {f"{column}_{position}": text for column in FILTERS for position, text in enumerate(globs[column])}
+
+
+def _moments(**named: datetime | None) -> dict[str, Any]:
+    given = {name: value for name, value in named.items() if value is not None}
+    return (
+        given
+        | {f"{name}_date": value.date() for name, value in given.items()}
+        | {f"{name}_us": microseconds(value) for name, value in given.items()}
+    )
+
+
+BASELINE = timedelta(weeks=8)
+"""What is out of the ordinary is so in comparison with that time before."""
+
+
+def _dates(tz: zoneinfo.ZoneInfo, since: datetime | None, end: datetime) -> dict[str, Any]:
+    """The days of a zone at which the window begins and ends, and the start of what it is compared with."""
+    dates: dict[str, Any] = {"end_day": end.astimezone(tz).date(), "wide_day": None}
     if since is not None:
-        conditions.append("timestamp >= $since and date >= $since_date")
-        values |= {"since": since, "since_date": since.date()}
-    if until is not None:
-        conditions.append("timestamp < $until and date <= $until_date")
-        values |= {"until": until, "until_date": until.date()}
-    return conditions, values
+        wide, day = since - BASELINE, since.astimezone(tz).date()
+        dates |= {"since_day": day, "wide_day": day - BASELINE, "wide": wide, "wide_date": wide.date()}
+    return dates
+
+
+def _before(end: datetime | None, name: str, compared: str = "<") -> list[str]:
+    # The date is what parts are sorted by: with a condition on it too, whole days need not be opened.
+    return [f"timestamp {compared} ${name} and date <= ${name}_date"] if end else []
+
+
+def _all(conditions: Iterable[str]) -> str:
+    return " and ".join(f"({condition})" for condition in conditions if condition) or "true"
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970, as `us` is in every view."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _texts(name: str, value: object) -> list[str]:
@@ -143,10 +212,10 @@ def _one_of(name: str, value: object, choices: Sequence[str]) -> str:
     raise ParameterError(f"{name}={value!r} is not one of: {', '.join(choices)}.")
 
 
-def _limit(value: object) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+def _whole(name: str, value: object, unit: str, *, least: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
         return value
-    raise ParameterError(f"limit={value!r} is not a number of rows; it must be 1 or more.")
+    raise ParameterError(f"{name}={value!r} is not a number of {unit}; it must be {least} or more.")
 
 
 def _zone(name: object) -> zoneinfo.ZoneInfo:

@@ -2,7 +2,8 @@
 
 DATA/deliveries/date=<received>/<part>.parquet
 DATA/events/date=<event date>/<part>.parquet
-DATA/pulls/date=<date of the pull>/<part>.parquet   derived from events (`accounting`)
+DATA/pulls/date=<date of the pull>/<part>.parquet     derived from events (`accounting`)
+DATA/changes/…, DATA/blobs/…                          likewise
 """
 
 import os
@@ -24,7 +25,7 @@ from msgspec import Struct
 from regstats.events import Delivery, Event
 from regstats.journal import sync_directory
 
-TableName = Literal["deliveries", "events", "pulls"]
+TableName = Literal["deliveries", "events", "pulls", "changes", "blobs"]
 TABLES: tuple[TableName, ...] = typing.get_args(TableName)
 
 _FEW = 2000  # rows
@@ -57,7 +58,7 @@ def _schema(row: type[Struct]) -> pa.Schema:
 DELIVERIES = _schema(Delivery)
 EVENTS = _schema(Event)
 
-MOMENTS: dict[TableName, str] = {"deliveries": "received_at", "events": "timestamp", "pulls": "timestamp"}
+MOMENTS: dict[TableName, str] = {table: "received_at" if table == "deliveries" else "timestamp" for table in TABLES}
 """The column whose UTC date is the date of a row."""
 
 KEYS: dict[TableName, tuple[str, ...]] = {"deliveries": ("delivery_id",), "events": ("source", "event_id")}

@@ -1,7 +1,8 @@
 """`Stats`: one method per metric, each a pandas DataFrame."""
 
 import os
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, Unpack
 
 import duckdb
@@ -12,14 +13,25 @@ import pyarrow as pa
 from regstats import config
 from regstats.config import Exclude
 from regstats.database import sql_text
-from regstats.engine import Engine
-from regstats.parameters import Interval, Moment, Parameters, Query, moment, understand
+from regstats.engine import NONE, Engine
+from regstats.errors import ParameterError
+from regstats.metrics import METRICS
+from regstats.parameters import Moment, Parameters, Query, moment, understand
+from regstats.queries import prepare
+from regstats.series import filled, periods
 from regstats.store import Store, utc_now
 
 DEFAULT_DATA = "data"
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DURATIONS = frozenset({"median_interval", "p90_interval", "age", "silence", "lag", "max_lag", "longest_gap"})
+_DURATIONS = frozenset(
+    ["median_interval", "p90_interval", "age", "silence", "lag", "max_lag", "longest_gap", "time_to_50", "time_to_90"]
+)
+_CATALOG = pa.schema(
+    {"source": pa.string(), "repository": pa.string(), "tag": pa.string(), "digest": pa.string(), "size": pa.int64()}
+)
+_OPTIONAL = {"source": config.DEFAULT_SOURCE, "size": None}
+_MAY_BE_MISSING = frozenset({"size", "before"})
+"""Whole numbers, or missing: `Int64`."""
 
 
 class Stats:
@@ -54,7 +66,7 @@ class Stats:
 
         Columns: period, the columns of `by`, pulls, downloads (the pulls that fetched layers), version_checks (asked
         whether there is something new, and fetched nothing), requests (the raw manifest events that all of it was made
-        of). One row per period with any request.
+        of). A row for every period of the window, from the first that anything happened in if it has no start.
         """
         return self._series("pulls", parameters)
 
@@ -62,7 +74,7 @@ class Stats:
         """How often is it pushed, over time?
 
         Columns: period, the columns of `by`, pushes (of manifests with a tag), updates (pushes that changed the digest
-        of their tag), deletes (requests that deleted a manifest or tag). One row per period with any of them.
+        of their tag), deletes (requests that deleted a manifest or tag). A row for every period, as in `pulls`.
         """
         return self._series("pushes", parameters)
 
@@ -72,17 +84,42 @@ class Stats:
         Columns: repository, pulls, downloads, version_checks, pushes, updates, tags, actors, pullers (distinct actor
         and address), first_pull, last_pull, first_push, last_push.
         """
-        return self._metric("repositories", understand(parameters, now=self._now, interval="total"))
+        return self._answer("repositories", parameters)
+
+    def tags(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
+        """What is there, tag by tag? One row per repository and tag, the most pulled first.
+
+        Columns: repository, tag (missing: what was pulled by digest), digest (what the tag points to at the end of the
+        window, missing if it was deleted), pulls, downloads, version_checks, pushes, updates, actors, pullers,
+        first_pull, last_pull, first_push, last_push.
+        """
+        return self._answer("tags", parameters)
+
+    def top(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
+        """What is used most? A leaderboard: one row per repository, or whatever is named in `by`.
+
+        `measure`: pulls (default), downloads, version_checks, requests, pushes, updates or deletes.
+        Columns: rank (equal measures have equal ranks), repository or the columns of `by`, the measure, share (of the
+        window's total, 0 to 1), before (the measure in the window of equal length before; missing without `since`),
+        change (the difference as a fraction of before; NaN if that is 0 or missing).
+        """
+        return self._answer("top", parameters)
 
     def cadence(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
-        """How well is it maintained? One row per repository and tag.
+        """How well is it maintained? Per repository one row for its releases (tag missing), and one for each tag.
 
-        Columns: repository, tag, updates, first_update, last_update, median_interval and p90_interval (between updates;
-        NaT after a single one), age (since the last), overdue (age ÷ median interval; NaN after a single one).
+        Columns: repository, tag, kind (repository, moving, immutable), updates, first_update, last_update,
+        median_interval and p90_interval (between updates; NaT after a single one), age (since the last), overdue (age ÷
+        median interval; NaN after a single update, and for immutable tags), grade (A to F; missing for immutable tags).
+
+        An immutable tag is named after one build: 1.2.3, 2026-11-24, a commit. All others are moving. Updates of a
+        repository are its releases: manifests that are pushed for the first time, less than an hour apart is one.
+
+        The grade compares the age with the interval that is expected: the p90 interval, but at least 7 and at most 90
+        days; and 90 days after less than three updates. Up to once that interval is A, twice B, 4 times C, 8 times D,
+        16 times E, longer F.
         """
-        now = self._now
-        query = understand(parameters, now=now, interval="total")
-        return self._metric("cadence", query, now_us=_microseconds(now))
+        return self._answer("cadence", parameters)
 
     def activity(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
         """Who does what? One row per actor, the most active first; with `interval`, per period and actor.
@@ -90,11 +127,87 @@ class Stats:
         Columns: (period,) actor (missing: anonymous), first_seen, last_seen, active_days, pulls, pushes, deletes,
         repositories, addresses, clients (the last three: how many different ones).
         """
-        return self._series("activity", parameters, interval="total")
+        return self._answer("activity", parameters)
 
-    def health(
-        self, *, source: str | list[str] | None = None, since: Moment | None = None, until: Moment | None = None
-    ) -> pd.DataFrame:
+    def usage(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
+        """Who uses which repository? One row per actor and repository, the most pulled first.
+
+        Columns: actor (missing: anonymous), repository, pulls, downloads, last_pull.
+        """
+        return self._answer("usage", parameters)
+
+    def history(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
+        """What did a tag point to, when, and who moved it? One row per tag and stretch of time, in order.
+
+        Columns: repository, tag, digest (missing: the tag was deleted then), since, until (not included; NaT: it is
+        still so), actor and client_address (who made it so). Where a manifest was deleted by its digest, the tags that
+        pointed to it end there. With `since` or `until`: what was so at any time of the window.
+
+        `at`: what each tag pointed to at that moment, one row per tag that was there.
+        Nobody is excluded: who is not counted still moves tags.
+        """
+        return self._answer("history", parameters)
+
+    def adoption(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
+        """How fast do clients move to a new digest, and who still pulls the old one?
+
+        One row per update of a moving tag.
+
+        Columns: (period,) repository, tag, digest, pushed_at, (by…,) pullers, share (0 to 1, of its pullers that have
+        pulled the new manifest), time_to_50 and time_to_90 (until so many per cent had; NaT if they have not),
+        last_old_pull (when after the update somebody pulled what the tag had pointed to before; NaT: nobody did).
+
+        Pullers are distinct pairs of actor and address that pulled or checked the tag from 30 days before the update
+        until the tag moved on. With `by`, which may be actor, client, client_version, client_address and user_agent,
+        they are looked at apart: by actor and client_address, a share of 0 is who has not moved. With `interval`, a
+        row for each period in which somebody moved, and the share at its end.
+        """
+        return self._answer("adoption", parameters)
+
+    def unused(self, *, catalog: pd.DataFrame | None = None, **parameters: Unpack[Parameters]) -> pd.DataFrame:
+        """What has nobody pulled for a long time? One row per tag, the longest unused first.
+
+        `days`: how long that is, default 90.
+
+        Columns: repository, tag (missing: a manifest that no tag points to any more, and no index lists), digest,
+        last_pull, last_push, idle_days (since the last use; or since the push, if there was none), size (bytes of
+        configuration and layers, of all platforms, as far as they were seen to be pushed; layers that other images have
+        too are counted with each).
+
+        What is used is a manifest, under whatever name: if several tags share one, all of them are in use, and a
+        pull of a child is a use of its index. A version check is a use too. Who is excluded does not use anything;
+        with `actor` or `client`, only they do. Signatures and attestations are left out: they go with their image.
+
+        `catalog`: what the registry says that is in it, a frame with repository, tag and digest (and size, and source).
+        It adds what no event ever told of: unused since the first event of all.
+        """
+        tables = {} if catalog is None else {"catalog": _catalog(catalog)}
+        return self._ask("unused", self._understand("unused", parameters), tables)
+
+    def clients(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
+        """With what do they pull? One row per client and version, the most used first.
+
+        Columns: client and client_version (missing: not known), pulls, downloads, version_checks, actors, pullers
+        (distinct actor and address, of pulls and checks), last_seen.
+        """
+        return self._answer("clients", parameters)
+
+    def anomalies(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
+        """What is out of the ordinary? One row per surprise, the latest first.
+
+        Columns: kind, repository, actor (each missing where it is not about one), at, observed, expected, reason (in
+        words). Everything is compared with the eight weeks before it:
+
+        spike, drop: a day's pulls of a repository are far from the median of the same weekday: six times as far as is
+        usual there (median absolute distance), by 20 pulls at least, and the double or half of it.
+        silence: no pulls for three times as long as its longest pause was, and for more than three days; `at` is the
+        last pull.
+        new_actor: a name that was not seen, or did not push to a repository that others pushed to.
+        pull_loop: one client pulls one manifest 50 times on a day, and ten times as often as others do.
+        """
+        return self._answer("anomalies", parameters)
+
+    def health(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
         """Can I trust these numbers? One row per source, of what was received in the window.
 
         Columns: source, deliveries, events, duplicates (events that came again), quarantined (deliveries of which
@@ -105,9 +218,7 @@ class Stats:
 
         The source `journal` is what a crash left unfinished in the journal: it was never acknowledged.
         """
-        now = self._now
-        query = understand({"source": source, "since": since, "until": until}, now=now, interval="total")
-        return self._metric("health", query, now_us=_microseconds(now))
+        return self._answer("health", parameters)
 
     def quarantine(self, *, limit: int | None = None) -> pd.DataFrame:
         """Which deliveries were not understood, and why? The newest first.
@@ -115,7 +226,7 @@ class Stats:
         Columns: received_at, delivery_id, source, dialect, remote_address, bytes, error (the reason), body (exactly
         what was sent). Events of a delivery that were understood count all the same.
         """
-        return self._metric("quarantine", understand({"limit": limit}, now=self._now))
+        return self._ask("quarantine", understand({"limit": limit}, now=self._now, known=["limit"]))
 
     def sql(self, query: str, **values: Any) -> duckdb.DuckDBPyRelation:
         """Anything else, in SQL: a DuckDB relation over `events`, `pulls`, `pushes`, `deletes` and `deliveries`.
@@ -135,15 +246,36 @@ class Stats:
     def _now(self) -> datetime:
         return moment("now", self.now, now=utc_now()) or utc_now()
 
-    def _series(self, metric: str, parameters: Parameters, interval: Interval = "day") -> pd.DataFrame:
-        query = understand(parameters, now=self._now, interval=interval)
-        frame = self._metric(metric, query)
-        return frame.drop(columns="period") if query.interval == "total" else frame
+    def _series(self, metric: str, parameters: Parameters) -> pd.DataFrame:
+        """The answer to a question about time, with all periods of the window."""
+        query = self._understand(metric, parameters)
+        if query.interval == "total":
+            return self._shown(metric, query)
+        frame = self._ask(metric, query._replace(limit=None))
+        if len(frame):
+            frame = _without_gaps(frame, query)
+        return frame.head(query.limit) if query.limit else frame
 
-    def _metric(self, metric: str, query: Query, **values: Any) -> pd.DataFrame:
-        text = _fill(sql_text(metric), query)
-        zone = {"tz": query.tz} if "$tz" in text else {}
-        frame = _frame(self._engine.query(text, query.values | zone | values), query)
+    def _answer(self, metric: str, parameters: Parameters) -> pd.DataFrame:
+        return self._shown(metric, self._understand(metric, parameters))
+
+    def _understand(self, metric: str, parameters: Parameters) -> Query:
+        asked = METRICS[metric]
+        return understand(
+            parameters,
+            now=self._now,
+            interval=asked.interval,
+            known=asked.parameters,
+            dimensions=asked.dimensions,
+            is_past=self.now is not None,
+        )
+
+    def _shown(self, metric: str, query: Query) -> pd.DataFrame:
+        frame = self._ask(metric, query)
+        return frame.drop(columns="period") if query.interval == "total" and "period" in frame else frame
+
+    def _ask(self, metric: str, query: Query, tables: Mapping[str, pa.Table] = NONE) -> pd.DataFrame:
+        frame = _frame(self._engine.query(*prepare(metric, query, tables), tables), query)
         frame.attrs = {
             "metric": metric,
             "since": query.since,
@@ -154,35 +286,42 @@ class Stats:
         return frame
 
 
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
 def default_data() -> str:
     """Where the store is if nobody says: `$REGSTATS_DATA`, else `./data`."""
     return os.environ.get("REGSTATS_DATA") or DEFAULT_DATA
 
 
-def _fill(text: str, query: Query) -> str:
-    """A metric's SQL with its conditions and columns. Values never come into the text: they are parameters."""
-    keys = ["period", *query.by]
-    replacements = {
-        "keys": ", ".join([f"{query.period} as period", *query.by]),
-        "group": ", ".join(keys),
-        "order": ", ".join(f"{key} nulls first" for key in keys),
-        "where": query.where,
-        "period": query.period,
-        "day": "cast(timezone($tz, timestamp) as date)",
-    }
-    for name, replacement in replacements.items():
-        text = text.replace(f"{{{name}}}", replacement)
-    return text if query.limit is None else f"{text}\nlimit {query.limit}"
+def _catalog(given: pd.DataFrame) -> pa.Table:
+    """What a registry says that is in it, as a table. Raises ParameterError where a column is missing."""
+    missing = {"repository", "tag", "digest"} - set(given.columns)
+    if missing:
+        raise ParameterError(f"The catalog has no column {min(missing)!r}; it needs repository, tag and digest.")
+    whole = given.assign(**{column: value for column, value in _OPTIONAL.items() if column not in given.columns})
+    return pa.Table.from_pandas(whole[list(_CATALOG.names)], schema=_CATALOG, preserve_index=False)
+
+
+def _without_gaps(frame: pd.DataFrame, query: Query) -> pd.DataFrame:
+    """The series with all periods up to the end of the window, or to the latest event, if its clock is ahead."""
+    seen = [moment.to_pydatetime() for moment in _instants(frame["period"], query.tz)]
+    first = query.since or min(seen)
+    last = max(query.end - timedelta(microseconds=1), *seen, first)
+    whole = filled(frame, periods(first, last, query.interval, query.tz), query.by)
+    whole.attrs = frame.attrs
+    return whole
+
+
+def _instants(column: "pd.Series[Any]", tz: str) -> list[pd.Timestamp]:
+    """The first and last of some periods as instants."""
+    ends = pd.DatetimeIndex([column.min(), column.max()])
+    return list(ends if ends.tz else ends.tz_localize(tz, ambiguous=True, nonexistent="shift_forward"))
 
 
 def _frame(table: pa.Table, query: Query) -> pd.DataFrame:
     """An Arrow table with the types that a metric's frame has."""
     fields = [field.with_type(_type_of(field, query)) for field in table.schema]
     frame: pd.DataFrame = table.cast(pa.schema(fields)).to_pandas(date_as_object=False)
+    for name in _MAY_BE_MISSING & set(frame.columns):  # pandas would make numbers with a fraction of them
+        frame[name] = table[name].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     return frame
 
 

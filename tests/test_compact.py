@@ -104,7 +104,7 @@ def test_what_comes_after_midnight_changes_the_day_before(store, sealed):
     if sealed:
         seal(store)
     assert [1, 0] == list(Stats(store.root).pulls(interval="total").iloc[0][["pulls", "version_checks"]])
-    assert [pd.Timestamp(2026, 11, 23)] == list(Stats(store.root).pulls()["period"])
+    assert [pd.Timestamp(2026, 11, 23)] == list(Stats(store.root).pulls(until="2026-11-24")["period"])
 
 
 def part(rows, name="part"):
@@ -213,18 +213,20 @@ def test_what_was_merged_goes_when_no_reader_can_be_at_it(many_parts, monkeypatc
 
 
 def test_retention(many_parts):
-    """Whole dates go, pulls with their events, and never without being asked."""
+    """Whole dates go, what is derived with its events, and never without being asked."""
     compact(many_parts, NOW)
     everything = many_parts.manifest().parts
     assert 0 == compact(many_parts, NOW, Retention(deliveries="2d", events="2d")).expired
     assert everything == many_parts.manifest().parts
     assert 1 == compact(many_parts, NOW, Retention(deliveries="1d")).expired
-    assert ["events", "pulls"] == [p.table for p in many_parts.manifest().parts if p.date == (NOW - days(2)).date()]
-    assert 2 == compact(many_parts, NOW, Retention(events="1d")).expired
+    assert ["changes", "events", "pulls"] == [
+        p.table for p in many_parts.manifest().parts if p.date == (NOW - days(2)).date()
+    ]
+    assert 3 == compact(many_parts, NOW, Retention(events="1d")).expired
     assert {NOW.date()} == {p.date for p in many_parts.manifest().parts}
 
 
-@pytest.mark.parametrize("table", ["events", "deliveries", "pulls"])
+@pytest.mark.parametrize("table", ["events", "deliveries", "pulls", "changes"])
 def test_what_a_crash_left_behind_is_removed(many_parts, table):
     """Unfinished files, and parts that never came to count."""
     compact(many_parts, NOW)

@@ -38,7 +38,7 @@ def counted(store):
         assert (seen["pushes"] == 1).all()
         assert (seen["deletes"] == 1).all()
         assert len(seen) == stats.pulls()["pulls"].sum() == stats.pushes()["pushes"].sum()
-        assert len(seen) == stats.repositories()["pulls"].sum() == len(stats.cadence())
+        assert len(seen) == stats.repositories()["pulls"].sum() == stats.cadence()["tag"].count()
         return {actor if isinstance(actor, str) else None for actor in seen["actor"]}
 
     return count

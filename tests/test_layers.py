@@ -14,7 +14,7 @@ ORDER = """
     journal parts store sealing
     database accounting compact rebuild check
     importer sample
-    engine parameters stats
+    engine parameters metrics queries series stats
     formats charts report
     logs monitoring senders connections collector status app upkeep server demo
     cli __main__ __init__

@@ -10,11 +10,11 @@ from makers import BLOB, INDEX, NOW, days, envelope, journalled, make_event, mak
 from regstats import sample
 from regstats.compact import account
 from regstats.errors import StoreNotFoundError
+from regstats.metrics import METRICS
 from regstats.sealing import seal
 from regstats.stats import Stats, default_data
 from regstats.store import Store
 
-METRICS = ("pulls", "pushes", "repositories", "cadence", "activity")
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 
 
@@ -41,7 +41,11 @@ def test_pulls_per_day(stats_of):
     )
     frame = stats.pulls()
     assert ["period", "pulls", "downloads", "version_checks", "requests"] == list(frame.columns)
-    assert [(pd.Timestamp(2026, 11, 22), 2, 0, 0, 2), (pd.Timestamp(2026, 11, 23), 1, 1, 1, 3)] == rows(frame)
+    assert [
+        (pd.Timestamp(2026, 11, 22), 2, 0, 0, 2),
+        (pd.Timestamp(2026, 11, 23), 1, 1, 1, 3),
+        (pd.Timestamp(2026, 11, 24), 0, 0, 0, 0),
+    ] == rows(frame)
 
 
 def test_pulls_by_columns_in_total(stats_of):
@@ -73,21 +77,21 @@ def test_periods_are_of_the_time_zone(stats_of, interval, tz, expected):
         *(datetime(2026, 10, 25, h, 30, tzinfo=UTC) for h in (0, 1, 2)),
     ]
     stats = stats_of(*(make_event(at=time) for time in times))
-    frame = stats.pulls(interval=interval, tz=tz)
+    frame = stats.pulls(interval=interval, tz=tz, until="2026-10-25T03:00Z")
     assert [(pd.Timestamp(day), pulls) for day, pulls in expected] == rows(frame[["period", "pulls"]])
 
 
 def test_the_repeated_hour_is_two_hours(stats_of):
     """Clocks are set back: 02:30 happens twice in Berlin, and each has a row."""
     stats = stats_of(*(make_event(at=datetime(2026, 10, 25, hour, 30, tzinfo=UTC)) for hour in (0, 1)))
-    periods = stats.pulls(interval="hour", tz="Europe/Berlin")["period"]
+    periods = stats.pulls(interval="hour", tz="Europe/Berlin", until="2026-10-25T02:59:00+01:00")["period"]
     assert ["2026-10-25 02:00:00+02:00", "2026-10-25 02:00:00+01:00"] == [str(period) for period in periods]
 
 
 def test_hours_of_a_zone_that_is_half_an_hour_off(stats_of):
     """India's hours begin at half past UTC's."""
     stats = stats_of(make_event(at=at(23, 10, 29)), make_event(at=at(23, 10, 31)))
-    periods = stats.pulls(interval="hour", tz="Asia/Kolkata")["period"]
+    periods = stats.pulls(interval="hour", tz="Asia/Kolkata", until="2026-11-23T11:00Z")["period"]
     assert ["2026-11-23 15:00:00+05:30", "2026-11-23 16:00:00+05:30"] == [str(period) for period in periods]
 
 
@@ -96,7 +100,7 @@ def test_the_window_is_half_open(stats_of):
     stats = stats_of(*(make_event(at=at(day, 0)) for day in (21, 22, 23, 24)))
     assert [22, 23] == list(stats.pulls(since="2026-11-22", until="2026-11-24")["period"].dt.day)
     assert [21, 22] == list(stats.pulls(until="2026-11-22T00:00:01")["period"].dt.day)
-    assert [24] == list(stats.pulls(since="1d")["period"].dt.day)
+    assert [1] == list(stats.pulls(since="1d", interval="total")["pulls"])
 
 
 @pytest.mark.parametrize(
@@ -143,19 +147,19 @@ def test_pushes_and_updates(stats_of):
         (pd.Timestamp(2026, 11, 21), 1, 0, 0),
         (pd.Timestamp(2026, 11, 22), 4, 4, 0),
     ]
-    assert expected == rows(stats.pushes())
+    assert expected == rows(stats.pushes(until="2026-11-23"))
 
 
 def test_an_update_is_known_from_before_the_window(stats_of):
     """A repeated push is none, even if the first one is not asked for."""
     stats = stats_of(make_push(at=at(20), digest=A), make_push(at=at(22), digest=A))
-    assert [(pd.Timestamp(2026, 11, 22), 1, 0, 0)] == rows(stats.pushes(since="2026-11-21"))
+    assert [(1, 0, 0)] == rows(stats.pushes(since="2026-11-21", interval="total"))
 
 
 def test_late_pushes_are_put_in_order_by_their_own_time(stats_of):
     """What arrives last may have happened first."""
     stats = stats_of(make_push(at=at(22), digest=B), make_push(at=at(20), digest=A), make_push(at=at(23), digest=A))
-    assert [1, 1, 1] == list(stats.pushes()["updates"])
+    assert [1, 0, 1, 1, 0] == list(stats.pushes()["updates"])
 
 
 def test_deletes(stats_of):
@@ -217,8 +221,9 @@ def test_cadence(stats_of):
         make_push(tag="sha256-" + "a" * 64, digest=A, at=at(20)),
     )
     assert [
-        ("team/app", "latest", 5, at(1), at(18), days(2), days(10), days(6), 3.0),
-        ("team/app", "once", 1, at(20), at(20), None, None, days(4), None),
+        ("team/app", None, "repository", 6, at(1), at(20), days(2), days(10), days(4), 2.0, "A"),
+        ("team/app", "latest", "moving", 5, at(1), at(18), days(2), days(10), days(6), 3.0, "A"),
+        ("team/app", "once", "moving", 1, at(20), at(20), None, None, days(4), None, "A"),
     ] == rows(stats.cadence())
 
 
@@ -254,8 +259,9 @@ def test_an_empty_store_gives_an_empty_frame_with_the_same_columns_and_types(sto
     """So that what is built on it needs no special case; the same for a repository that is not there."""
     empty = getattr(Stats(store.root, now=NOW), metric)()
     full = getattr(stats_of(make_event(), make_push()), metric)
-    assert (0, 0) == (len(empty), len(full(repository="nosuch")))
-    assert dict(full().dtypes) == dict(empty.dtypes) == dict(full(repository="nosuch").dtypes)
+    missing = {"source": "nosuch"} if metric == "health" else {"repository": "nosuch"}
+    assert (0, 0) == (len(empty), len(full(**missing)))
+    assert dict(full().dtypes) == dict(empty.dtypes) == dict(full(**missing).dtypes)
 
 
 @pytest.mark.slow
@@ -263,16 +269,16 @@ def test_an_empty_store_gives_an_empty_frame_with_the_same_columns_and_types(sto
 def test_where_the_events_are_makes_no_difference(tmp_path, metric):
     """In the journal, in parts, in both, and with the pulls of closed dates kept: a real day has the same numbers."""
     bodies = [delivery.body for delivery in sample.day()]
-    frames = []
+    frames, split = [], {"by": "client"} if "by" in METRICS[metric].parameters else {}
     for sealed in (0, len(bodies) // 2, len(bodies)):
         store = Store(tmp_path / str(sealed), create=True)
         for some, is_sealed in ((bodies[:sealed], True), (bodies[sealed:], False)):
             journalled(store, *some)
             if is_sealed:
                 seal(store)
-        frames.append(getattr(Stats(store.root, now=NOW), metric)(by="tag"))
+        frames.append(getattr(Stats(store.root, now=NOW), metric)(**split))
     assert 1 == account(store, NOW)
-    frames.append(getattr(Stats(store.root, now=NOW), metric)(by="tag"))
+    frames.append(getattr(Stats(store.root, now=NOW), metric)(**split))
     for frame in frames[1:]:
         pd.testing.assert_frame_equal(frames[0], frame)
 
@@ -379,7 +385,7 @@ def test_now_can_be_set(stats_of, now):
     """To look at the past, in the forms that `since` has."""
     stats = stats_of(make_push(at=at(22, 0)), make_push(at=at(23, 0)))
     stats.now = now
-    assert [days(2)] == list(stats.cadence()["age"])
+    assert [days(2)] == list(stats.cadence(tag="1.0")["age"][1:])
     assert [1] == list(stats.pushes(since="24h")["pushes"])
 
 

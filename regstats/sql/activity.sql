@@ -1,35 +1,36 @@
 -- Who does what?
--- Grain: one row per actor, and period if asked for; the actor NULL is everybody without a name. Time zone: of days, `tz`.
+-- Grain: one row per actor who pulled, checked, pushed or deleted, and per period and value of `by` if asked for; the
+-- actor NULL is everybody without a name. Time zone: of the period and of active days, `tz`.
 -- deletes: requests that deleted a manifest, tag or repository, however many tags went with it; not those of blobs.
 with done as (
-  select {period} as period, actor, timestamp, {day} as day, repository, client_address, client,
-    false as is_pull, false as is_push, null as deletion
-  from actions
-  where {where}
-  union all
-  select {period}, actor, timestamp, {day}, repository, client_address, client, true, false, null
+  select
+    {keys}, {day} as its_day, repository as its_repository, client_address as its_address, client as its_client,
+    cast(null as varchar) as deletion,
+    count(*) filter (where kind in ('pull_by_tag', 'pull_by_digest')) as pulls, 0 as pushes,
+    min(timestamp) as first_seen, max(timestamp) as last_seen
   from pulls
-  where {where} and kind in ('pull_by_tag', 'pull_by_digest')
+  where {where}
+  group by {group}, its_day, its_repository, its_address, its_client
   union all
-  select {period}, actor, timestamp, {day}, repository, client_address, client, false, true, null
+  select {keys}, {day}, repository, client_address, client, null, 0, 1, timestamp, timestamp
   from pushes
   where {where}
   union all
-  select {period}, actor, timestamp, {day}, repository, client_address, client, false, false, request_id
+  select {keys}, {day}, repository, client_address, client, request_id, 0, 0, timestamp, timestamp
   from deletes
   where {where} and kind <> 'blob'
 )
 select
-  period, actor,
-  min(timestamp) as first_seen,
-  max(timestamp) as last_seen,
-  count(distinct day) as active_days,
-  count(*) filter (where is_pull) as pulls,
-  count(*) filter (where is_push) as pushes,
+  {group},
+  min(first_seen) as first_seen,
+  max(last_seen) as last_seen,
+  count(distinct its_day) as active_days,
+  cast(sum(pulls) as bigint) as pulls,
+  cast(sum(pushes) as bigint) as pushes,
   count(distinct deletion) as deletes,
-  count(distinct repository) as repositories,
-  count(distinct client_address) as addresses,
-  count(distinct client) as clients
+  count(distinct its_repository) as repositories,
+  count(distinct its_address) as addresses,
+  count(distinct its_client) as clients
 from done
-group by period, actor
-order by period nulls first, pulls desc, pushes desc, actor nulls last
+group by {group}
+order by period nulls first, pulls desc, pushes desc, {order}

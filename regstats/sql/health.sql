@@ -5,24 +5,27 @@
 -- gaps: silences longer than an hour and twice what is usual; usual is what nine in ten days do not exceed (days with
 -- deliveries; a silence belongs to the day it ends in).
 -- restarts: registry instances that began when another had ended; replicas side by side are none.
-with delivery as (
-  select source, received_at, error, event_count
-  from (select source, received_at, received_at as timestamp, date, error, event_count from deliveries)
-  where {where}
+with minute as (
+  -- Few rows, so that it is cheap to put them in order; silences of less than a minute do not matter.
+  select source, cast(floor(us / 60000000.0) as bigint) as minute, min(us) as first_us, max(us) as last_us,
+    count(*) as deliveries, sum(event_count) as event_count, count(error) as quarantined
+  from (select source, received_at as timestamp, date, us, event_count, error from deliveries)
+  where {things} and {window}
+  group by source, cast(floor(us / 60000000.0) as bigint)
 ),
 event as (
-  select source, happened_at, received_at, timestamp_trusted, instance_id
+  select source, us, epoch_us(received_at) as received_us, timestamp_trusted, instance_id
   from (
-    select source, timestamp as happened_at, received_at, received_at as timestamp, cast(received_at as date) as date,
+    select source, us, received_at, received_at as timestamp, cast(received_at as date) as date,
       timestamp_trusted, instance_id
     from events
   )
-  where {where}
+  where {things} and {window}
 ),
 silence as (
-  select source, cast(received_at as date) as day,
-    epoch_us(received_at) - epoch_us(lag(received_at) over (partition by source order by received_at)) as us
-  from delivery
+  select source, cast(floor(first_us / 86400000000.0) as bigint) as day,
+    first_us - lag(last_us) over (partition by source order by minute) as us
+  from minute
 ),
 daily as (select source, day, max(us) as us from silence where us is not null group by source, day),
 usual as (select source, percentile_disc(0.9) within group (order by us) as us from daily group by source),
@@ -33,7 +36,7 @@ gap as (
   group by silence.source
 ),
 instance as (
-  select source, instance_id, min(happened_at) as first, max(happened_at) as last
+  select source, instance_id, min(us) as first, max(us) as last
   from event
   where instance_id is not null
   group by source, instance_id
@@ -47,25 +50,24 @@ restart as (
 ),
 counted as (
   select source, count(*) as events,
-    percentile_disc(0.5) within group (order by epoch_us(received_at) - epoch_us(happened_at))
-      filter (where timestamp_trusted) as lag,
-    max(epoch_us(received_at) - epoch_us(happened_at)) filter (where timestamp_trusted) as max_lag
+    percentile_disc(0.5) within group (order by received_us - us) filter (where timestamp_trusted) as lag,
+    max(received_us - us) filter (where timestamp_trusted) as max_lag
   from event
   group by source
 ),
 received as (
-  select source, count(*) as deliveries, sum(event_count) as event_count,
-    count(*) filter (where error is not null) as quarantined,
-    min(received_at) as first_received, max(received_at) as last_received
-  from delivery
+  select source, sum(deliveries) as deliveries, sum(event_count) as event_count, sum(quarantined) as quarantined,
+    min(first_us) as first_us, max(last_us) as last_us
+  from minute
   group by source
 )
 select
-  r.source, r.deliveries,
+  r.source, cast(r.deliveries as bigint) as deliveries,
   coalesce(c.events, 0) as events,
   cast(r.event_count - coalesce(c.events, 0) as bigint) as duplicates,
-  r.quarantined, r.first_received, r.last_received,
-  $now_us - epoch_us(r.last_received) as silence,
+  cast(r.quarantined as bigint) as quarantined,
+  make_timestamptz(r.first_us) as first_received, make_timestamptz(r.last_us) as last_received,
+  $now_us - r.last_us as silence,
   c.lag, c.max_lag,
   coalesce(g.gaps, 0) as gaps,
   g.longest as longest_gap,

@@ -10,4 +10,4 @@ select
 from pulls
 where {where}
 group by {group}
-order by {order}
+order by period nulls first, {order}

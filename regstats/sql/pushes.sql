@@ -18,4 +18,4 @@ select
   count(distinct deletion) as deletes
 from done
 group by {group}
-order by {order}
+order by period nulls first, {order}

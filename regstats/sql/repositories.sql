@@ -1,33 +1,41 @@
 -- What is there?
--- Grain: one row per repository in which a manifest was pulled, checked or pushed. Time zone: none, times are instants.
+-- Grain: one row per repository in which a manifest was pulled, checked or pushed, and per period and value of `by` if
+-- asked for. Time zone: of the period, `tz`; times are instants.
 -- pullers: distinct pairs of actor and client address among the pulls; actors: distinct names in pulls and pushes.
 with used as (
+  -- All that one client did with one tag: few rows, so that it is cheap to count what is distinct among them.
   select
-    repository, tag, actor,
-    kind in ('pull_by_tag', 'pull_by_digest') as is_pull, downloaded, kind = 'version_check' as is_check,
-    false as is_push, false as is_update, timestamp,
-    concat(coalesce(actor, ''), ' ', coalesce(client_address, '')) as puller
+    {keys}, tag as its_tag, actor as its_actor, concat(coalesce(actor, ''), ' ', coalesce(client_address, '')) as puller,
+    count(*) filter (where kind in ('pull_by_tag', 'pull_by_digest')) as pulls,
+    count(*) filter (where kind in ('pull_by_tag', 'pull_by_digest') and downloaded) as downloads,
+    count(*) filter (where kind = 'version_check') as version_checks,
+    0 as pushes, 0 as updates,
+    min(case when kind in ('pull_by_tag', 'pull_by_digest') then timestamp end) as first_pull,
+    max(case when kind in ('pull_by_tag', 'pull_by_digest') then timestamp end) as last_pull,
+    cast(null as {instant}) as first_push, cast(null as {instant}) as last_push
   from pulls
-  where {where}
+  where {where} and kind <> 'lookup'
+  group by {group}, its_tag, its_actor, puller
   union all
-  select repository, tag, actor, false, false, false, true, is_update, timestamp, null
+  select
+    {keys}, tag, actor, null, 0, 0, 0, count(*), count(*) filter (where is_update),
+    null, null, min(timestamp), max(timestamp)
   from pushes
   where {where}
+  group by {group}, tag, actor
 )
 select
-  repository,
-  count(*) filter (where is_pull) as pulls,
-  count(*) filter (where is_pull and downloaded) as downloads,
-  count(*) filter (where is_check) as version_checks,
-  count(*) filter (where is_push) as pushes,
-  count(*) filter (where is_update) as updates,
-  count(distinct tag) as tags,
-  count(distinct actor) as actors,
-  count(distinct case when is_pull then puller end) as pullers,
-  min(case when is_pull then timestamp end) as first_pull,
-  max(case when is_pull then timestamp end) as last_pull,
-  min(case when is_push then timestamp end) as first_push,
-  max(case when is_push then timestamp end) as last_push
+  {group},
+  cast(sum(pulls) as bigint) as pulls,
+  cast(sum(downloads) as bigint) as downloads,
+  cast(sum(version_checks) as bigint) as version_checks,
+  cast(sum(pushes) as bigint) as pushes,
+  cast(sum(updates) as bigint) as updates,
+  count(distinct its_tag) as tags,
+  count(distinct its_actor) as actors,
+  count(distinct case when pulls > 0 then puller end) as pullers,
+  min(first_pull) as first_pull, max(last_pull) as last_pull,
+  min(first_push) as first_push, max(last_push) as last_push
 from used
-group by repository
-order by pulls desc, pushes desc, repository
+group by {group}
+order by period nulls first, pulls desc, pushes desc, {order}

@@ -1,0 +1,121 @@
+-- What has nobody pulled for a long time?
+-- Grain: one row per tag, and one with tag NULL per manifest that no tag points to any more and no index lists, of which
+-- the last use was `days` days ago or more. Time zone: none.
+-- Use is of a manifest, by whatever tag or digest it was asked for, or of a child of it. A version check is a use too:
+-- who asks whether there is something new has what is there. What was pushed lately is not unused yet.
+-- size: of configuration and layers, of all platforms, as far as they were seen to be pushed; layers that other images
+-- have too are counted with each.
+-- What is there is known from pushes and deletes, or else from pulls of a tag that was never seen to be pushed.
+with written as (
+  -- What became of each manifest at last.
+  select source, repository, digest, action, kind, reference_digests, us,
+    row_number() over (partition by source, repository, digest order by us desc, event_id desc) as age,
+    max(case when action = 'push' then us end) over (partition by source, repository, digest) as push_us
+  from all_changes
+  where digest is not null and {places} and {past}
+),
+stored as (select * from written where age = 1 and action = 'push'),
+child as (
+  select source, repository, digest as parent, unnest(reference_digests) as digest
+  from stored
+  where kind = 'index' and reference_digests is not null
+),
+asked as (
+  select source, repository, tag, digest, max(us) as use_us,
+    max(case when kind in ('pull_by_tag', 'pull_by_digest') then us end) as pull_us
+  from pulls
+  where {places} and {people} and {past} and kind <> 'lookup'
+  group by source, repository, tag, digest
+),
+used as (
+  select source, repository, digest, max(use_us) as use_us, max(pull_us) as pull_us
+  from (
+    select source, repository, digest, use_us, pull_us from asked
+    union all
+    select c.source, c.repository, c.parent, a.use_us, a.pull_us
+    from asked as a
+    inner join child as c on c.source = a.source and c.repository = a.repository and c.digest = a.digest
+  ) as a
+  group by source, repository, digest
+),
+moved as (
+  select source, repository, tag, digest,
+    row_number() over (partition by source, repository, tag order by us desc, event_id desc) as age
+  from moves
+  where {places} and {past}
+),
+listed as (
+  -- What a registry says that it has, and no event ever told of.
+  select l.source, l.repository, l.tag, l.digest, l.size
+  from {catalog} as l
+  where not exists (select 1 from moved as m where m.source = l.source and m.repository = l.repository and m.tag = l.tag)
+    and not exists (
+      select 1 from written as w where w.source = l.source and w.repository = l.repository and w.digest = l.digest
+    )
+),
+known as (
+  select source, repository, tag, digest from moved where age = 1
+  union all
+  select source, repository, tag, max_by(digest, use_us)
+  from asked as a
+  where tag is not null
+    and not exists (
+      select 1 from moved as m where m.source = a.source and m.repository = a.repository and m.tag = a.tag
+    )
+  group by source, repository, tag
+),
+there as (
+  select source, repository, tag, digest, cast(null as bigint) as size from known where digest is not null
+  union all
+  select l.source, l.repository, l.tag, l.digest, l.size
+  from listed as l
+  where not exists (select 1 from known as k where k.source = l.source and k.repository = l.repository and k.tag = l.tag)
+  union all
+  select s.source, s.repository, null, s.digest, null
+  from stored as s
+  where not exists (
+      select 1 from known as k where k.source = s.source and k.repository = s.repository and k.digest = s.digest
+    )
+    and not exists (
+      select 1 from child as c where c.source = s.source and c.repository = s.repository and c.digest = s.digest
+    )
+),
+begun as (
+  select min(us) as us from (select us from all_pulls union all select us from all_changes) as a
+),
+judged as (
+  select t.source, t.repository, t.tag, t.digest, t.size, u.pull_us, w.push_us,
+    cast(floor(
+      ($end_us - coalesce(
+        greatest(coalesce(u.use_us, w.push_us), coalesce(w.push_us, u.use_us)), (select us from begun)
+      )) / 86400000000.0
+    ) as bigint) as idle_days
+  from there as t
+  left join used as u on u.source = t.source and u.repository = t.repository and u.digest = t.digest
+  left join written as w on w.source = t.source and w.repository = t.repository and w.digest = t.digest and w.age = 1
+),
+idle as (
+  select * from judged where {things} and idle_days >= $days and {is_image}
+),
+piece as (
+  select i.source, i.repository, i.digest, unnest(s.reference_digests) as piece
+  from idle as i
+  inner join stored as s on s.source = i.source and s.repository = i.repository and s.digest = i.digest
+  where s.kind <> 'index'
+  union
+  select i.source, i.repository, i.digest, unnest(s.reference_digests)
+  from idle as i
+  inner join child as c on c.source = i.source and c.repository = i.repository and c.parent = i.digest
+  inner join stored as s on s.source = c.source and s.repository = c.repository and s.digest = c.digest
+),
+sized as (
+  select p.source, p.repository, p.digest, cast(sum(b.size) as bigint) as size
+  from piece as p
+  inner join (select source, digest, max(size) as size from all_blobs group by source, digest) as b
+    on b.source = p.source and b.digest = p.piece
+  group by p.source, p.repository, p.digest
+)
+select i.repository, i.tag, i.digest, {pulled_at} as last_pull, {pushed_at} as last_push, i.idle_days, coalesce(i.size, s.size) as size
+from idle as i
+left join sized as s on s.source = i.source and s.repository = i.repository and s.digest = i.digest
+order by i.idle_days desc, i.repository, i.tag nulls last, i.digest, i.source
