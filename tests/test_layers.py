@@ -15,7 +15,7 @@ ORDER = """
     database accounting compact rebuild check
     importer sample
     engine parameters metrics queries series stats
-    formats charts report
+    formats figures charts report
     logs monitoring senders connections collector status app upkeep server demo
     cli __main__ __init__
 """.split()
