@@ -111,7 +111,7 @@ def cadence(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     A mark right of its bar is later than nine in ten updates before it; the letter in it is the grade. Immutable tags
     and what was updated once have no interval, and are not shown.
     """
-    style, known = look(dark=dark), frame[frame["median_interval"].notna() & ~_is_immutable(frame)]
+    style, known = look(dark=dark), frame[frame["median_interval"].notna() & frame["kind"].ne("immutable")]
     shown = known.nlargest(TOP, "updates").sort_values("overdue", ascending=False, kind="stable")
     notes = _only(len(shown), len(known), "most updated")
     drawing = figures.figure(
@@ -124,17 +124,9 @@ def cadence(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
         drawing.add_bar(y=places, x=unit(shown[column]), name=figures.words(column), orientation="h")
         drawing.data[-1].marker.color = colour
     drawing.add_scatter(y=places, x=unit(shown["age"]), name="since the last update", marker=_graded(shown, style))
-    drawing.data[-1].update(mode="markers+text", text=_grades(shown), textfont={"color": "#000000", "size": 11})
+    drawing.data[-1].update(mode="markers+text", text=list(shown["grade"]), textfont={"color": "#000000", "size": 11})
     drawing.update_traces(hovertext=figures.hovers(figures.references(shown), shown.iloc[:, 2:]), hoverinfo="text")
     return drawing.update_layout(barmode="overlay", showlegend=True)
-
-
-def _is_immutable(frame: pd.DataFrame) -> pd.Series:
-    return frame["kind"].eq("immutable") if "kind" in frame else pd.Series(data=False, index=frame.index)
-
-
-def _grades(frame: pd.DataFrame) -> list[str]:
-    return list(frame["grade"].fillna("")) if "grade" in frame else [""] * len(frame)
 
 
 _GRADES = {"A": "#009E73", "B": "#56B4E9", "C": "#F0E442", "D": "#E69F00", "E": "#D55E00", "F": "#CC79A7"}
@@ -142,7 +134,7 @@ _GRADES = {"A": "#009E73", "B": "#56B4E9", "C": "#F0E442", "D": "#E69F00", "E": 
 
 def _graded(frame: pd.DataFrame, style: Look) -> dict[str, Any]:
     """Marks in the colours of the grades; letters on them are black, which all of these are light enough for."""
-    colours = [_GRADES.get(grade, style.red) for grade in _grades(frame)]
+    colours = [_GRADES.get(grade, style.red) for grade in frame["grade"]]
     return {"color": colours, "size": 18, "line": {"color": style.ink, "width": 1}}
 
 
@@ -333,7 +325,8 @@ def _adoption_steps(frame: pd.DataFrame, style: Look) -> go.Figure:
     )
     drawing = figures.figure("How fast updates are adopted", frame, style, notes=notes)
     ends = figures.ends(frame["period"], figures.interval_of(frame))
-    since = figures.wall(ends) - figures.wall(frame["pushed_at"])
+    pushed_at = frame["pushed_at"].dt.tz_convert(frame.attrs.get("tz", "UTC"))  # as periods are
+    since = figures.wall(ends) - figures.wall(pushed_at)
     unit, seconds = figures.unit_of(since)
     lines = (
         frame.assign(elapsed=since.dt.total_seconds().clip(lower=0) / seconds).sort_values("elapsed").groupby(places.of)

@@ -281,6 +281,7 @@ class Stats:
             "since": query.since,
             "until": query.until,
             "interval": query.interval,
+            "tz": query.tz,
             "excluded": msgspec.to_builtins(self.exclude),
         }
         return frame

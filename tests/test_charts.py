@@ -12,11 +12,10 @@ from makers import days, make_event, make_push
 
 from regstats import charts, figures, formats
 from regstats.charts import TOP
+from regstats.metrics import METRICS
 from regstats.stats import Stats
 
 every = pytest.mark.parametrize("which", FRAMES)
-METRICS = """pulls pushes repositories tags top cadence activity usage history adoption unused clients anomalies
-    health""".split()
 
 
 def draw(which, names, **options):
@@ -443,7 +442,7 @@ def test_sizes(count, said):
     assert said == figures.size(count)
 
 
-@pytest.mark.parametrize("chart", ["pulls", "pushes", "repositories", "activity", "cadence", "health"])
+@pytest.mark.parametrize("chart", METRICS)
 def test_an_empty_store_has_charts(store, chart):
     """With a title, and nothing in them."""
     figure = getattr(charts, chart)(getattr(Stats(store.root, now=NOW), chart)())
@@ -451,7 +450,7 @@ def test_an_empty_store_has_charts(store, chart):
     assert figure.to_json()
 
 
-@pytest.mark.parametrize("chart", ["pulls", "pushes", "repositories", "activity", "cadence", "health"])
+@pytest.mark.parametrize("chart", METRICS)
 def test_a_store_with_an_event_has_charts(stats_of, chart):
     """Of the frames that the metrics really have."""
     stats = stats_of(make_event(actor=None), make_push(at=NOW - days(1)))

@@ -312,6 +312,7 @@ def test_a_frame_says_what_was_asked(stats_of):
         "since": datetime(2026, 11, 1, tzinfo=UTC),
         "until": None,
         "interval": "week",
+        "tz": "UTC",
         "excluded": {"clients": ["Go-http-client/*", "harbor-registry-client"], "actors": [], "networks": []},
     } == attributes
 
