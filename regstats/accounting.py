@@ -40,7 +40,7 @@ class Derived(NamedTuple):
             late = sum(part.late for part in events.get(day - DAY, []))
             early = sum(part.early for part in events.get(day + DAY, []))
             counts = [late, *counts, early]
-        return "-".join([_rule(self.table), *map(str, counts)])
+        return "-".join([rule(self.table), *map(str, counts)])
 
     def kept(self, parts: Iterable[Part]) -> dict[date, Part]:
         """The parts that are made from the events as they are now; any other is out of date."""
@@ -79,7 +79,7 @@ CHANGES = Derived(
     (
         "timestamp", "source", "repository", "tag", "digest", "media_type", "size", "action", "kind",
         "reference_digests", "actor", "client_address", "user_agent", "client", "client_version", "request_id",
-        "event_id",
+        "event_id", "tags",
     ),
     reach=timedelta(0),
 )  # fmt: skip
@@ -93,7 +93,8 @@ def is_closed(day: date, now: datetime) -> bool:
 
 
 @cache
-def _rule(table: TableName) -> str:
+def rule(table: TableName) -> str:
+    """A name for the text of the rule by which a table is derived."""
     return hashlib.sha256(sql_text(f"views/{table}").encode()).hexdigest()[:8]
 
 

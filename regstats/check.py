@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from regstats import accounting, journal
+from regstats import accounting, journal, moves
 from regstats.compact import has_rows_of_its_own, remove, unfinished
 from regstats.database import connect_for_upkeep, literal, read_parquet
 from regstats.errors import StoreError
@@ -241,3 +241,6 @@ def _derived(store: Store) -> Iterator[Finding]:
             if not made.equals(kept.cast(made.schema)):
                 what, mend = f"Its {derived.table} are not those of the events.", partial(_give_up, store, part)
                 yield Finding(part.path, what, "account for the date again", mend)
+    for part in moves.wrong(store, parts):
+        what = "Its moves are not those of the changes."
+        yield Finding(part.path, what, "account for the date again", partial(_give_up, store, part))

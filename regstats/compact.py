@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from regstats import accounting
+from regstats import accounting, moves
 from regstats.config import FOR_EVER, Retention, age_of
 from regstats.database import connect, connect_for_upkeep, literal, read_parquet
 from regstats.parts import COMPRESSION_LEVEL, DELIVERIES, EVENTS, KEYS, TABLES, Part, TableName, appearing, by_date
@@ -132,6 +132,8 @@ def account(store: Store, now: datetime) -> int:
         with store.exclusive():
             _account(store, day)
         done += 1
+    with store.exclusive():
+        moves.account(store, _closed(store, now))
     return done
 
 
@@ -150,8 +152,11 @@ def _account(store: Store, day: date) -> None:
 def _unaccounted(store: Store, now: datetime) -> list[date]:
     parts = store.manifest().parts
     kept = [derived.kept(parts).keys() for derived in accounting.DERIVED]
-    days = (day for day in by_date(parts, "events") if accounting.is_closed(day, now))
-    return [day for day in days if not all(day in of_one for of_one in kept)]
+    return [day for day in _closed(store, now) if not all(day in of_one for of_one in kept)]
+
+
+def _closed(store: Store, now: datetime) -> list[date]:
+    return [day for day in by_date(store.manifest().parts, "events") if accounting.is_closed(day, now)]
 
 
 def sweep(store: Store) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from regstats import moves
 from regstats.accounting import DERIVED, Derived, among
 from regstats.config import Exclude
 from regstats.database import connect, literal, read_parquet, sql_text
@@ -25,7 +26,7 @@ from regstats.store import Snapshot, Store
 
 _MADE: dict[str, Derived] = {f"all_{derived.table}": derived for derived in DERIVED}
 """Views of what is kept of closed dates, and made for all others: only when somebody asks, because it takes a while."""
-_WRITTEN = {"changes": "from all_changes"} | {view: sql_text(f"views/{view}") for view in ("moves",)}
+_WRITTEN = {"changes": "from all_changes", "moves": "from all_moves"}
 _COUNTED = {"pulls": "from all_pulls"} | {view: sql_text(f"views/{view}") for view in ("pushes", "deletes")}
 """Views without those who are excluded."""
 
@@ -78,9 +79,12 @@ class Engine:
     def _define_what_is_named(self, sql: str) -> None:
         """The views that a query is about, and before them those that they are about."""
         named = set(re.findall(r"\w+", re.sub(r"--.*", "", sql)))
-        for view in (named & (_MADE.keys() | _WRITTEN.keys() | _COUNTED.keys())) - self._defined:
+        for view in (named & ({"all_moves"} | _MADE.keys() | _WRITTEN.keys() | _COUNTED.keys())) - self._defined:
             self._define_what_is_named(_WRITTEN.get(view) or _COUNTED.get(view) or "")
-            if view in _MADE:
+            if view == "all_moves":
+                self._define_what_is_named("all_changes")
+                self._derive_moves()
+            elif view in _MADE:
                 self._derive(_MADE[view])
             elif view in _WRITTEN:
                 self._connection.execute(f"create or replace view {view} as {_WRITTEN[view]}")
@@ -126,6 +130,20 @@ class Engine:
         ):
             self._connection.execute(sql)
         self._open[derived.table] = wanted
+
+    def _derive_moves(self) -> None:
+        """The view of moves: what is kept, and those that follow on it."""
+        parts = [*self._parts, *self._unsealed_parts()]
+        kept = moves.kept(parts)
+        queries = self._sealed((part for part in kept if part.rows), moves.COLUMNS)
+        later = among(by_date(parts, "events").keys() - {part.date for part in kept})
+        if queries:
+            self._define_view("earlier", "timestamp", queries)
+        else:
+            self._connection.execute(f"create or replace view earlier as {moves.nothing()}")
+        self._connection.execute(f"create or replace view later as from all_changes where {later}")
+        self._connection.execute(f"create or replace table open_moves as {moves.sql()}")
+        self._define_view("all_moves", "timestamp", [*queries, "from open_moves"])
 
     def _unsealed_parts(self) -> list[Part]:
         """What is not sealed, as the parts that it would make."""

@@ -3,7 +3,7 @@
 DATA/deliveries/date=<received>/<part>.parquet
 DATA/events/date=<event date>/<part>.parquet
 DATA/pulls/date=<date of the pull>/<part>.parquet     derived from events (`accounting`)
-DATA/changes/…, DATA/blobs/…                          likewise
+DATA/changes/…, DATA/moves/…, DATA/blobs/…            likewise
 """
 
 import os
@@ -25,7 +25,7 @@ from msgspec import Struct
 from regstats.events import Delivery, Event
 from regstats.journal import sync_directory
 
-TableName = Literal["deliveries", "events", "pulls", "changes", "blobs"]
+TableName = Literal["deliveries", "events", "pulls", "changes", "moves", "blobs"]
 TABLES: tuple[TableName, ...] = typing.get_args(TableName)
 
 _FEW = 2000  # rows

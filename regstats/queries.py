@@ -12,7 +12,6 @@ from regstats.database import sql_text
 from regstats.metrics import METRICS
 from regstats.parameters import Query
 
-_DAY = "cast(timezone($tz, timestamp) as date)"
 _INSTANT = "timestamptz"
 _SIGNATURE = r"^sha256-[0-9a-f]{64}(\.(sig|att|sbom))?$"
 """Tags of signatures and attestations, as cosign and the OCI referrers' fallback make them: not images."""
@@ -56,8 +55,7 @@ class Prepared(NamedTuple):
 def prepare(metric: str, query: Query, tables: Container[str] = ()) -> Prepared:
     """The SQL of a metric for what is asked. `tables` are those that are given beside the store."""
     text = sql_text(metric)
-    catalog = {"catalog": "catalog" if "catalog" in tables else _NO_CATALOG}
-    for name, filling in (_blanks(metric, query) | _own_blanks(query) | catalog).items():
+    for name, filling in (_blanks(metric, query) | _own_blanks(query) | _catalog(given="catalog" in tables)).items():
         text = text.replace(f"{{{name}}}", filling)
     if query.limit is not None:
         text = f"{text}\nlimit {query.limit}"
@@ -86,7 +84,9 @@ def _blanks(metric: str, query: Query) -> dict[str, str]:
         "people": query.people,
         "window": query.window,
         "past": query.past,
-        "day": _DAY,
+        # Events lie where they happened; when they were received is another question.
+        "received": re.sub(r" and date [<>]= \$\w+", "", query.window),
+        "day": "date" if query.tz == "UTC" else "cast(timezone($tz, timestamp) as date)",
         "instant": _INSTANT,
         "is_image": f"(tag is null or regexp_extract(tag, '{_SIGNATURE}') = '')",
         "is_immutable": f"regexp_extract(tag, '{_IMMUTABLE}') <> ''",
@@ -115,6 +115,12 @@ def _own_blanks(query: Query) -> dict[str, str]:
     }
 
 
+def _catalog(*, given: bool) -> dict[str, str]:
+    """What a registry says that it has, and since when it would have been told of if it had been used."""
+    begun = "select min(us) from (select us from all_pulls union all select us from all_changes) as a"
+    return {"catalog": "catalog", "begun": begun} if given else {"catalog": _NO_CATALOG, "begun": "null"}
+
+
 def _overlapping(query: Query) -> str:
     """Which stretches of time are asked for: those of a moment, or those that reach into the window."""
     if query.at is not None:
@@ -129,7 +135,9 @@ def _pullers(query: Query) -> dict[str, str]:
         "and_by_of_a": "".join(f", a.{column}" for column in query.by),
         "and_same_s": "".join(f" and s.{column} is not distinct from a.{column}" for column in query.by),
         "and_same_o": "".join(f" and o.{column} is not distinct from a.{column}" for column in query.by),
-        "got_at": "make_timestamptz(coalesce(got_us, us))",
+        "puller": ", ".join(dict.fromkeys(["actor", "client_address", *query.by])),
+        "got_at": "make_timestamptz(at_us)",
+        "got_date": "cast(make_timestamptz(at_us) as date)",
         "old_at": "make_timestamptz(o.old_us)",
     }
 

@@ -12,7 +12,7 @@ ORDER = """
     errors events config addresses useragents
     payloads.distribution payloads
     journal parts store sealing
-    database accounting compact rebuild check
+    database accounting moves compact rebuild check
     importer sample
     engine parameters metrics queries series stats
     formats figures charts report

@@ -3,14 +3,20 @@
 -- actor NULL is everybody without a name. Time zone: of the period and of active days, `tz`.
 -- deletes: requests that deleted a manifest, tag or repository, however many tags went with it; not those of blobs.
 with done as (
+  -- Few rows, among which it is cheap to count what is distinct.
   select
-    {keys}, {day} as its_day, repository as its_repository, client_address as its_address, client as its_client,
-    cast(null as varchar) as deletion,
+    {keys}, {day} as its_day, cast(null as varchar) as its_repository, cast(null as varchar) as its_address,
+    cast(null as varchar) as its_client, cast(null as varchar) as deletion,
     count(*) filter (where kind in ('pull_by_tag', 'pull_by_digest')) as pulls, 0 as pushes,
     min(timestamp) as first_seen, max(timestamp) as last_seen
   from pulls
   where {where}
-  group by {group}, its_day, its_repository, its_address, its_client
+  group by {group}, its_day
+  union all
+  select {keys}, null, repository as its_repository, client_address as its_address, client as its_client, null, 0, 0, null, null
+  from pulls
+  where {where}
+  group by {group}, its_repository, its_address, its_client
   union all
   select {keys}, {day}, repository, client_address, client, null, 0, 1, timestamp, timestamp
   from pushes

@@ -84,41 +84,63 @@ silence as (
   window w as (partition by repository order by number range between 56 preceding and 1 preceding)
 ),
 traced as (
-  select actor, repository, us, {day} as day, is_push
+  select actor, day, sum(actions) as actions, min(us) as us
   from (
-    select actor, repository, timestamp, us, false as is_push
-    from pulls where {things} and {people} and {wide}
+    select actor, {day} as day, count(*) as actions, min(us) as us
+    from pulls
+    where {things} and {people} and {wide} and actor is not null
+    group by actor, {day}
     union all
-    select actor, repository, timestamp, us, true
-    from pushes where {things} and {people} and {wide}
+    select actor, {day} as day, count(*), min(us)
+    from pushes
+    where {things} and {people} and {wide} and actor is not null
+    group by actor, {day}
   ) as t
-  where actor is not null
+  group by actor, day
 ),
 seen as (
-  select actor, d.number, t.day, count(*) as actions, min(us) as us,
-    lag(d.number) over (partition by actor order by d.number) as earlier
+  select t.*, d.number, lag(d.number) over (partition by t.actor order by d.number) as earlier
   from traced as t
   inner join days as d on d.day = t.day
-  group by actor, d.number, t.day
+),
+pushed as (
+  select repository, actor, {day} as day, count(*) as actions, min(us) as us
+  from pushes
+  where {things} and {people} and {wide} and actor is not null
+  group by repository, actor, {day}
 ),
 pusher as (
-  select repository, actor, d.number, t.day, count(*) as actions, min(us) as us,
-    lag(d.number) over (partition by repository, actor order by d.number) as earlier,
-    min(d.number) over (partition by repository order by d.number range between 56 preceding and current row) as begun
-  from traced as t
-  inner join days as d on d.day = t.day
-  where is_push
-  group by repository, actor, d.number, t.day
+  select p.*, d.number,
+    lag(d.number) over (partition by p.repository, p.actor order by d.number) as earlier,
+    min(d.number) over (partition by p.repository order by d.number range between 56 preceding and current row) as begun
+  from pushed as p
+  inner join days as d on d.day = p.day
 ),
 known as (
   select min(d.number) as first_number from counted as c inner join days as d on d.day = c.day
 ),
-looped as (
-  select repository, digest, actor, client_address, user_agent, {day} as day, count(*) as pulls, min(us) as us,
-    max(client) as client
+busy as (
+  select client_address, {day} as day
   from pulls
   where {where} and kind in ('pull_by_tag', 'pull_by_digest')
-  group by repository, digest, actor, client_address, user_agent, {day}
+  group by client_address, {day}
+  having count(*) >= 50
+),
+looped as (
+  select p.repository, p.digest, p.actor, p.client_address, p.user_agent, p.local_day as day, count(*) as pulls, min(p.us) as us,
+    max(p.client) as client
+  from (select *, {day} as local_day from pulls where {where} and kind in ('pull_by_tag', 'pull_by_digest')) as p
+  inner join busy as b on b.day = p.local_day and b.client_address is not distinct from p.client_address
+  group by p.repository, p.digest, p.actor, p.client_address, p.user_agent, p.local_day
+  having count(*) >= 50
+),
+other as (
+  -- Those that pulled the same manifest on the same day.
+  select l.repository, l.digest, l.day, p.actor, p.client_address, p.user_agent, count(*) as pulls
+  from (select *, {day} as local_day from pulls where {where} and kind in ('pull_by_tag', 'pull_by_digest')) as p
+  inner join (select distinct repository, digest, day from looped) as l
+    on l.repository = p.repository and l.digest = p.digest and l.day = p.local_day
+  group by l.repository, l.digest, l.day, p.actor, p.client_address, p.user_agent
 ),
 loop as (
   select l.*, o.others, o.median
@@ -127,17 +149,14 @@ loop as (
     select m.repository, m.digest, m.day, m.actor, m.client_address, m.user_agent, count(*) as others,
       percentile_disc(0.5) within group (order by x.pulls) as median
     from looped as m
-    inner join looped as x on x.repository = m.repository and x.digest = m.digest and x.day = m.day
-    where m.pulls >= 50 and (
-      x.actor is distinct from m.actor or x.client_address is distinct from m.client_address
+    inner join other as x on x.repository = m.repository and x.digest = m.digest and x.day = m.day
+    where x.actor is distinct from m.actor or x.client_address is distinct from m.client_address
       or x.user_agent is distinct from m.user_agent
-    )
     group by m.repository, m.digest, m.day, m.actor, m.client_address, m.user_agent
   ) as o
     on o.repository = l.repository and o.digest = l.digest and o.day = l.day
     and o.actor is not distinct from l.actor and o.client_address is not distinct from l.client_address
     and o.user_agent is not distinct from l.user_agent
-  where l.pulls >= 50
 ),
 surprise as (
   select kind, repository, cast(null as varchar) as actor, {day_start} as at,

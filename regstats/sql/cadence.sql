@@ -8,14 +8,17 @@
 -- Intervals are between updates within the window; age is up to `now`; overdue is age ÷ median interval, of what is not
 -- immutable. grade: age ÷ expected interval up to 1 A, 2 B, 4 C, 8 D, 16 E, more F. Expected is the p90 interval, but at
 -- least 7 and at most 90 days; 90 days too where there were less than three updates.
-with pushed as (
-  select source, repository, tag, digest, timestamp, date, us, event_id, is_update,
-    min(us) over (partition by source, repository, digest) as first_us
+with recent as (
+  select source, repository, tag, digest, timestamp, us, event_id, is_update
   from pushes
-  where {things} and {people} and {past} and {is_image}
+  where {where} and {is_image}
 ),
-recent as (
-  select * from pushed where {window}
+known as (
+  select source, repository, digest, min(us) as first_us
+  from pushes
+  where {places} and {people} and {past} and {is_image}
+    and (source, repository, digest) in (select source, repository, digest from recent)
+  group by source, repository, digest
 ),
 updates as (
   select source, repository, tag, case when {is_immutable} then 'immutable' else 'moving' end as kind, timestamp, us,
@@ -24,10 +27,11 @@ updates as (
   where is_update
 ),
 fresh as (
-  select source, repository, timestamp, us,
-    us - lag(us) over (partition by source, repository order by us, event_id) as gap
-  from recent
-  where us = first_us
+  select r.source, r.repository, r.timestamp, r.us,
+    r.us - lag(r.us) over (partition by r.source, r.repository order by r.us, r.event_id) as gap
+  from recent as r
+  inner join known as k on k.source = r.source and k.repository = r.repository and k.digest = r.digest
+  where r.us = k.first_us
 ),
 releases as (
   select source, repository, timestamp, us, us - lag(us) over (partition by source, repository order by us) as gap

@@ -4,14 +4,14 @@
 -- pullers: distinct pairs of actor and client address, of pulls and checks.
 with used as (
   select
-    {keys}, actor as its_actor, client_address as its_address,
+    {keys}, actor as its_actor,
     count(*) filter (where kind in ('pull_by_tag', 'pull_by_digest')) as pulls,
     count(*) filter (where kind in ('pull_by_tag', 'pull_by_digest') and downloaded) as downloads,
     count(*) filter (where kind = 'version_check') as version_checks,
     max(timestamp) as last_seen
   from pulls
   where {where} and kind <> 'lookup'
-  group by {group}, its_actor, its_address
+  group by {group}, its_actor, client_address
 )
 select
   {group},
@@ -19,7 +19,7 @@ select
   cast(sum(downloads) as bigint) as downloads,
   cast(sum(version_checks) as bigint) as version_checks,
   count(distinct its_actor) as actors,
-  count(distinct concat(coalesce(its_actor, ''), ' ', coalesce(its_address, ''))) as pullers,
+  count(*) as pullers,
   max(last_seen) as last_seen
 from used
 group by {group}

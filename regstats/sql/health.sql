@@ -1,7 +1,8 @@
 -- Can I trust these numbers?
 -- Grain: one row per source, of what was received in the window; `journal` are lines of the journal that were torn and
 -- never acknowledged. Time zone: UTC.
--- duplicates: events that came again. lag: from the registry's clock to receipt, microseconds.
+-- duplicates: events that came again. lag: from the registry's clock to receipt, in microseconds; the median is in whole
+-- milliseconds.
 -- gaps: silences longer than an hour and twice what is usual; usual is what nine in ten days do not exceed (days with
 -- deliveries; a silence belongs to the day it ends in).
 -- restarts: registry instances that began when another had ended; replicas side by side are none.
@@ -10,17 +11,19 @@ with minute as (
   select source, cast(floor(us / 60000000.0) as bigint) as minute, min(us) as first_us, max(us) as last_us,
     count(*) as deliveries, sum(event_count) as event_count, count(error) as quarantined
   from (select source, received_at as timestamp, date, us, event_count, error from deliveries)
-  where {things} and {window}
+  where {places} and {window}
   group by source, cast(floor(us / 60000000.0) as bigint)
 ),
 event as (
-  select source, us, epoch_us(received_at) as received_us, timestamp_trusted, instance_id
+  -- One row per delay in milliseconds: few again.
+  select source, instance_id, timestamp_trusted, cast(floor((received_us - us) / 1000.0) as bigint) as delay,
+    count(*) as events, min(us) as first_us, max(us) as last_us, max(received_us - us) as longest
   from (
-    select source, us, received_at, received_at as timestamp, cast(received_at as date) as date,
-      timestamp_trusted, instance_id
+    select source, us, epoch_us(received_at) as received_us, received_at as timestamp, timestamp_trusted, instance_id
     from events
-  )
-  where {things} and {window}
+  ) as e
+  where {places} and {received}
+  group by source, instance_id, timestamp_trusted, cast(floor((received_us - us) / 1000.0) as bigint)
 ),
 silence as (
   select source, cast(floor(first_us / 86400000000.0) as bigint) as day,
@@ -36,7 +39,7 @@ gap as (
   group by silence.source
 ),
 instance as (
-  select source, instance_id, min(us) as first, max(us) as last
+  select source, instance_id, min(first_us) as first, max(last_us) as last
   from event
   where instance_id is not null
   group by source, instance_id
@@ -48,13 +51,18 @@ restart as (
   from instance as i
   group by source
 ),
-counted as (
-  select source, count(*) as events,
-    percentile_disc(0.5) within group (order by received_us - us) filter (where timestamp_trusted) as lag,
-    max(received_us - us) filter (where timestamp_trusted) as max_lag
+delayed as (
+  select source, delay, longest,
+    sum(events) over (partition by source order by delay) as up_to, sum(events) over (partition by source) as total
   from event
+  where timestamp_trusted
+),
+lagged as (
+  select source, 1000 * min(case when 2 * up_to >= total then delay end) as lag, max(longest) as max_lag
+  from delayed
   group by source
 ),
+counted as (select source, sum(events) as events from event group by source),
 received as (
   select source, sum(deliveries) as deliveries, sum(event_count) as event_count, sum(quarantined) as quarantined,
     min(first_us) as first_us, max(last_us) as last_us
@@ -63,18 +71,19 @@ received as (
 )
 select
   r.source, cast(r.deliveries as bigint) as deliveries,
-  coalesce(c.events, 0) as events,
+  cast(coalesce(c.events, 0) as bigint) as events,
   cast(r.event_count - coalesce(c.events, 0) as bigint) as duplicates,
   cast(r.quarantined as bigint) as quarantined,
   make_timestamptz(r.first_us) as first_received, make_timestamptz(r.last_us) as last_received,
   $now_us - r.last_us as silence,
-  c.lag, c.max_lag,
+  l.lag, l.max_lag,
   coalesce(g.gaps, 0) as gaps,
   g.longest as longest_gap,
   coalesce(s.instances, 0) as instances,
   coalesce(s.restarts, 0) as restarts
 from received as r
 left join counted as c on c.source = r.source
+left join lagged as l on l.source = r.source
 left join gap as g on g.source = r.source
 left join restart as s on s.source = r.source
 order by r.source

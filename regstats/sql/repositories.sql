@@ -3,9 +3,9 @@
 -- asked for. Time zone: of the period, `tz`; times are instants.
 -- pullers: distinct pairs of actor and client address among the pulls; actors: distinct names in pulls and pushes.
 with used as (
-  -- All that one client did with one tag: few rows, so that it is cheap to count what is distinct among them.
+  -- Few rows, among which it is cheap to count what is distinct: one for each puller,
   select
-    {keys}, tag as its_tag, actor as its_actor, concat(coalesce(actor, ''), ' ', coalesce(client_address, '')) as puller,
+    {keys}, cast(null as varchar) as its_tag, actor as its_actor,
     count(*) filter (where kind in ('pull_by_tag', 'pull_by_digest')) as pulls,
     count(*) filter (where kind in ('pull_by_tag', 'pull_by_digest') and downloaded) as downloads,
     count(*) filter (where kind = 'version_check') as version_checks,
@@ -15,14 +15,21 @@ with used as (
     cast(null as {instant}) as first_push, cast(null as {instant}) as last_push
   from pulls
   where {where} and kind <> 'lookup'
-  group by {group}, its_tag, its_actor, puller
+  group by {group}, its_actor, client_address
   union all
+  -- one for each tag,
+  select {keys}, tag as its_tag, null, 0, 0, 0, 0, 0, null, null, null, null
+  from pulls
+  where {where} and kind <> 'lookup'
+  group by {group}, its_tag
+  union all
+  -- and one for each tag and who pushed it.
   select
-    {keys}, tag, actor, null, 0, 0, 0, count(*), count(*) filter (where is_update),
+    {keys}, tag as its_tag, actor as its_actor, 0, 0, 0, count(*), count(*) filter (where is_update),
     null, null, min(timestamp), max(timestamp)
   from pushes
   where {where}
-  group by {group}, tag, actor
+  group by {group}, its_tag, its_actor
 )
 select
   {group},
@@ -33,7 +40,7 @@ select
   cast(sum(updates) as bigint) as updates,
   count(distinct its_tag) as tags,
   count(distinct its_actor) as actors,
-  count(distinct case when pulls > 0 then puller end) as pullers,
+  count(case when pulls > 0 then 1 end) as pullers,
   min(first_pull) as first_pull, max(last_pull) as last_pull,
   min(first_push) as first_push, max(last_push) as last_push
 from used

@@ -7,25 +7,29 @@
 -- have too are counted with each.
 -- What is there is known from pushes and deletes, or else from pulls of a tag that was never seen to be pushed.
 with written as (
-  -- What became of each manifest at last.
-  select source, repository, digest, action, kind, reference_digests, us,
-    row_number() over (partition by source, repository, digest order by us desc, event_id desc) as age,
-    max(case when action = 'push' then us end) over (partition by source, repository, digest) as push_us
+  -- When each manifest was last pushed, and last deleted.
+  select source, repository, digest, max(case when action = 'push' then kind end) as kind,
+    max(case when action = 'push' then us end) as push_us, max(case when action = 'delete' then us end) as delete_us
   from all_changes
   where digest is not null and {places} and {past}
+  group by source, repository, digest
 ),
-stored as (select * from written where age = 1 and action = 'push'),
+stored as (select * from written where push_us is not null and (delete_us is null or push_us > delete_us)),
 child as (
-  select source, repository, digest as parent, unnest(reference_digests) as digest
-  from stored
-  where kind = 'index' and reference_digests is not null
+  select distinct source, repository, parent, digest
+  from (
+    select source, repository, digest as parent, unnest(reference_digests) as digest
+    from all_changes
+    where action = 'push' and kind = 'index' and {places} and {past}
+  ) as c
+  where (source, repository, parent) in (select source, repository, digest from stored where kind = 'index')
 ),
 asked as (
-  select source, repository, tag, digest, max(us) as use_us,
+  select source, repository, digest, max(us) as use_us,
     max(case when kind in ('pull_by_tag', 'pull_by_digest') then us end) as pull_us
   from pulls
   where {places} and {people} and {past} and kind <> 'lookup'
-  group by source, repository, tag, digest
+  group by source, repository, digest
 ),
 used as (
   select source, repository, digest, max(use_us) as use_us, max(pull_us) as pull_us
@@ -38,11 +42,25 @@ used as (
   ) as a
   group by source, repository, digest
 ),
-moved as (
-  select source, repository, tag, digest,
-    row_number() over (partition by source, repository, tag order by us desc, event_id desc) as age
+latest as (
+  select source, repository, tag, max(us) as us
   from moves
   where {places} and {past}
+  group by source, repository, tag
+),
+moved as (
+  select m.source, m.repository, m.tag, m.digest,
+    row_number() over (partition by m.source, m.repository, m.tag order by m.event_id desc) as age
+  from moves as m
+  inner join latest as l on l.source = m.source and l.repository = m.repository and l.tag = m.tag and l.us = m.us
+),
+unknown as (
+  -- Tags that are pulled, and were never seen to be pushed or deleted.
+  select source, repository, tag
+  from (select distinct source, repository, tag from pulls where {places} and {past} and tag is not null) as p
+  where not exists (
+    select 1 from latest as l where l.source = p.source and l.repository = p.repository and l.tag = p.tag
+  )
 ),
 listed as (
   -- What a registry says that it has, and no event ever told of.
@@ -56,12 +74,10 @@ listed as (
 known as (
   select source, repository, tag, digest from moved where age = 1
   union all
-  select source, repository, tag, max_by(digest, use_us)
-  from asked as a
-  where tag is not null
-    and not exists (
-      select 1 from moved as m where m.source = a.source and m.repository = a.repository and m.tag = a.tag
-    )
+  select source, repository, tag, max_by(digest, us)
+  from pulls
+  where {people} and {past} and kind <> 'lookup'
+    and (source, repository, tag) in (select source, repository, tag from unknown)
   group by source, repository, tag
 ),
 there as (
@@ -80,33 +96,36 @@ there as (
       select 1 from child as c where c.source = s.source and c.repository = s.repository and c.digest = s.digest
     )
 ),
-begun as (
-  select min(us) as us from (select us from all_pulls union all select us from all_changes) as a
-),
 judged as (
   select t.source, t.repository, t.tag, t.digest, t.size, u.pull_us, w.push_us,
     cast(floor(
       ($end_us - coalesce(
-        greatest(coalesce(u.use_us, w.push_us), coalesce(w.push_us, u.use_us)), (select us from begun)
+        greatest(coalesce(u.use_us, w.push_us), coalesce(w.push_us, u.use_us)), ({begun})
       )) / 86400000000.0
     ) as bigint) as idle_days
   from there as t
   left join used as u on u.source = t.source and u.repository = t.repository and u.digest = t.digest
-  left join written as w on w.source = t.source and w.repository = t.repository and w.digest = t.digest and w.age = 1
+  left join written as w on w.source = t.source and w.repository = t.repository and w.digest = t.digest
 ),
 idle as (
   select * from judged where {things} and idle_days >= $days and {is_image}
 ),
-piece as (
-  select i.source, i.repository, i.digest, unnest(s.reference_digests) as piece
-  from idle as i
-  inner join stored as s on s.source = i.source and s.repository = i.repository and s.digest = i.digest
-  where s.kind <> 'index'
+whole as (
+  -- The manifests of an image: its own, or those of an index.
+  select source, repository, digest, digest as manifest from idle
   union
-  select i.source, i.repository, i.digest, unnest(s.reference_digests)
+  select i.source, i.repository, i.digest, c.digest
   from idle as i
   inner join child as c on c.source = i.source and c.repository = i.repository and c.parent = i.digest
-  inner join stored as s on s.source = c.source and s.repository = c.repository and s.digest = c.digest
+),
+piece as (
+  select distinct w.source, w.repository, w.digest, m.piece
+  from whole as w
+  inner join (
+    select source, repository, digest, unnest(reference_digests) as piece
+    from all_changes
+    where action = 'push' and kind = 'manifest' and {places} and {past}
+  ) as m on m.source = w.source and m.repository = w.repository and m.digest = w.manifest
 ),
 sized as (
   select p.source, p.repository, p.digest, cast(sum(b.size) as bigint) as size

@@ -1,5 +1,12 @@
 -- What changed in a registry: pushes of manifests, and deletes. They are few among all events.
 -- Grain: one row per event. Time zone: none.
-select *
+-- A registry sends an event for the manifest or blob that is deleted, and, with the same request, one for each tag that
+-- goes with it. tags: how many went with the same request. digest: of those, what was deleted with them.
+select
+  timestamp, date, source, repository, tag,
+  case when action = 'delete' then coalesce(digest, max(digest) over request) else digest end as digest,
+  media_type, size, action, kind, reference_digests, actor, client_address, user_agent, client, client_version,
+  request_id, event_id, case when action = 'delete' then count(tag) over request end as tags
 from events
 where {dates} and (action = 'delete' or (action = 'push' and kind in ('manifest', 'index')))
+window request as (partition by date, source, repository, action, coalesce(request_id, event_id))

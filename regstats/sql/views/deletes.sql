@@ -1,31 +1,27 @@
--- What was deleted: a registry sends an event for the manifest or blob, and, with the same request, one for each tag.
--- Grain: one row per delete request and tag; one with tag NULL where no tag went with it. Time zone: none.
+-- What was deleted.
+-- Grain: one row per delete request and tag that went with it; one with tag NULL where no tag did. Time zone: none.
 -- A delete of a blob looks like one of a manifest: it is a manifest if that digest was ever pushed as one, listed by an
--- index that was pushed, or pulled, or if tags went with it.
-with deletion as (
-  select
-    timestamp, us, date, source, repository, tag,
-    coalesce(digest, max(digest) over (partition by source, repository, coalesce(request_id, event_id))) as digest,
-    count(tag) over (partition by source, repository, coalesce(request_id, event_id)) as tags,
-    actor, client_address, user_agent, client, client_version,
-    coalesce(request_id, event_id) as request_id, event_id
+-- index that was pushed, or pulled, or if tags went with it. is_first: the first row of a request.
+with alone as (
+  select distinct source, repository, digest
   from all_changes
-  where action = 'delete'
-),
-alone as (select distinct source, repository, digest from deletion where tags = 0 and digest is not null),
-written as (
-  select source, repository, digest from all_changes where action = 'push'
-  union all
-  select source, repository, unnest(reference_digests) from all_changes where action = 'push' and kind = 'index'
+  where action = 'delete' and tags = 0 and digest is not null
 ),
 manifest as (
-  select a.source, a.repository, a.digest
-  from alone as a
-  inner join written as w on w.source = a.source and w.repository = a.repository and w.digest = a.digest
+  -- Looked for where something is to be found, because there are many pulls, and seldom a delete without a tag.
+  select source, repository, digest from all_changes
+  where action = 'push' and (source, repository, digest) in (select source, repository, digest from alone)
   union
-  select a.source, a.repository, a.digest
-  from alone as a
-  inner join all_pulls as p on p.source = a.source and p.repository = a.repository and p.digest = a.digest
+  select source, repository, digest
+  from (
+    select source, repository, unnest(reference_digests) as digest
+    from all_changes
+    where action = 'push' and kind = 'index' and exists (select 1 from alone)
+  ) as i
+  where (source, repository, digest) in (select source, repository, digest from alone)
+  union
+  select source, repository, digest from all_pulls
+  where (source, repository, digest) in (select source, repository, digest from alone)
 )
 select
   d.timestamp, d.us, d.date, d.source, d.repository, d.tag, d.digest, cast(null as varchar) as media_type,
@@ -35,8 +31,11 @@ select
     when d.tag is not null or m.digest is not null then 'manifest'
     else 'blob'
   end as kind,
-  d.actor, d.client_address, d.user_agent, d.client, d.client_version, d.request_id, d.event_id,
-  row_number() over (partition by d.source, d.repository, d.request_id order by d.us, d.event_id) = 1 as is_first
-from deletion as d
+  d.actor, d.client_address, d.user_agent, d.client, d.client_version,
+  coalesce(d.request_id, d.event_id) as request_id, d.event_id,
+  row_number() over (
+    partition by d.date, d.source, d.repository, coalesce(d.request_id, d.event_id) order by d.us, d.event_id
+  ) = 1 as is_first
+from all_changes as d
 left join manifest as m on d.source = m.source and d.repository = m.repository and d.digest = m.digest
-where d.tag is not null or d.tags = 0
+where d.action = 'delete' and (d.tag is not null or d.tags = 0)
