@@ -146,7 +146,7 @@ def understand(
         | {"tz": tz.key, "days": _whole("days", asked.get("days", 90), "days", least=0)},
         period=(_UTC_PERIODS if tz.key == "UTC" else _PERIODS)[chosen],
         interval=chosen,
-        by=[_one_of("by", column, dimensions) for column in _texts("by", asked.get("by", ()))],
+        by=list(dict.fromkeys(_one_of("by", column, dimensions) for column in _texts("by", asked.get("by", ())))),
         since=since,
         until=until,
         end=end,

@@ -27,10 +27,10 @@ _NO_CATALOG = "(select null as source, null as repository, null as tag, null as 
 
 
 class _Measure(NamedTuple):
-    """What a leaderboard counts: rows of a view, each with a weight."""
+    """What a leaderboard counts: rows of a view, and how those that meet a condition are counted."""
 
     rows: str
-    weight: str = "1"
+    formula: str = "sum(case when {condition} then 1 else 0 end)"
 
 
 _PULLS = "select * from pulls where kind in ('pull_by_tag', 'pull_by_digest')"
@@ -38,10 +38,12 @@ _MEASURES = {
     "pulls": _Measure(_PULLS),
     "downloads": _Measure(f"{_PULLS} and downloaded"),
     "version_checks": _Measure("select * from pulls where kind = 'version_check'"),
-    "requests": _Measure("select * from pulls", "requests"),
+    "requests": _Measure("select * from pulls", "sum(case when {condition} then requests else 0 end)"),
     "pushes": _Measure("select * from pushes"),
     "updates": _Measure("select * from pushes where is_update"),
-    "deletes": _Measure("select * from deletes where kind <> 'blob' and is_first"),
+    "deletes": _Measure(
+        "select * from deletes where kind <> 'blob'", "count(distinct case when {condition} then request_id end)"
+    ),
 }
 
 
@@ -95,18 +97,26 @@ def _blanks(metric: str, query: Query) -> dict[str, str]:
 
 def _own_blanks(query: Query) -> dict[str, str]:
     """Those that one metric has."""
-    rows, weight = _MEASURES[query.measure]
+    rows, formula = _MEASURES[query.measure]
     columns = query.by or ["repository"]
+    tag = [column for column in ("source", "repository", "tag") if column != "source" or column in query.by]
     return {
         "rows": rows,
-        "weight": weight,
+        "counted_now": formula.replace("{condition}", query.window),
+        "counted_before": formula.replace("{condition}", f"not ({query.window})"),
         "measure": query.measure,
         "columns": ", ".join(columns),
         "column_order": ", ".join(f"{column} nulls first" for column in columns),
         "both_windows": "timestamp >= $before and date >= $before_date and " + query.past
         if query.since
         else query.past,
-        "before": "before" if query.since else "cast(null as bigint)",
+        "before": "cast(before as double)" if query.since else "cast(null as double)",
+        "of_tag": ", ".join(tag),
+        "m_of_tag": ", ".join(f"m.{column}" for column in tag),
+        "c_of_tag": ", ".join(f"c.{column}" for column in tag),
+        "same_m": " and ".join(f"m.{column} = c.{column}" for column in tag),
+        "same_s": " and ".join(f"s.{column} = c.{column}" for column in tag),
+        "same_l": " and ".join(f"m.{column} = l.{column}" for column in tag),
         "overlapping": _overlapping(query),
         "pulled_at": "make_timestamptz(i.pull_us)",
         "pushed_at": "make_timestamptz(i.push_us)",
@@ -133,6 +143,7 @@ def _pullers(query: Query) -> dict[str, str]:
     return {
         "and_by": "".join(f", {column}" for column in query.by),
         "and_by_of_a": "".join(f", a.{column}" for column in query.by),
+        "and_order_of_a": "".join(f", a.{column} nulls first" for column in query.by),
         "and_same_s": "".join(f" and s.{column} is not distinct from a.{column}" for column in query.by),
         "and_same_o": "".join(f" and o.{column} is not distinct from a.{column}" for column in query.by),
         "puller": ", ".join(dict.fromkeys(["actor", "client_address", *query.by])),

@@ -30,7 +30,7 @@ _CATALOG = pa.schema(
     {"source": pa.string(), "repository": pa.string(), "tag": pa.string(), "digest": pa.string(), "size": pa.int64()}
 )
 _OPTIONAL = {"source": config.DEFAULT_SOURCE, "size": None}
-_MAY_BE_MISSING = frozenset({"size", "before"})
+_MAY_BE_MISSING = frozenset({"size"})
 """Whole numbers, or missing: `Int64`."""
 
 
@@ -200,8 +200,8 @@ class Stats:
 
         spike, drop: a day's pulls of a repository are far from the median of the same weekday: six times as far as is
         usual there (median absolute distance), by 20 pulls at least, and the double or half of it.
-        silence: no pulls for three times as long as its longest pause was, and for more than three days; `at` is the
-        last pull.
+        silence: no pulls for three times as long as its longest pause in four weeks or more was, and for more than
+        three days; `at` is the last pull.
         new_actor: a name that was not seen, or did not push to a repository that others pushed to.
         pull_loop: one client pulls one manifest 50 times on a day, and ten times as often as others do.
         """

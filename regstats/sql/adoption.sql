@@ -124,4 +124,4 @@ select
 from arrived as a
 inner join summary as s on s.tag_no = a.tag_no and s.n = a.n{and_same_s}
 left join stale as o on o.tag_no = a.tag_no and o.n = a.n{and_same_o}
-order by a.repository, a.tag, a.us, a.n, a.tag_no{and_by_of_a}, a.period
+order by a.repository, a.tag, a.us, a.n, a.tag_no{and_order_of_a}, a.period

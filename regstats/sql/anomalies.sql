@@ -5,8 +5,8 @@
 -- their median distance from it (MAD) x 1.4826, but at least the square root of expected, which is what chance makes. A
 -- surprise is 6 times as far, at least 20 pulls, and at least the double, or at most half. At least 4 weeks must be
 -- known, and a day must be over to be a drop. Of days in a row the first is told.
--- silence: days without a pull of a repository that had pulls on at least 10 days: more than 3, and more than 3 times as
--- many as its longest pause.
+-- silence: days without a pull of a repository that had pulls on at least 10 days before the last one, over at least 4
+-- weeks: more than 3, and more than 3 times as many as its longest pause.
 -- new_actor: a name that has not been seen in any repository, or not as a pusher in a repository that others pushed to.
 -- At least 14 days must be known.
 -- pull_loop: one client that pulls one manifest at least 50 times on a day, and 10 times as often as the median client
@@ -78,7 +78,7 @@ pause as (
   inner join days as d on d.day = c.day
 ),
 silence as (
-  select *, count(*) over w as active_days, max(days) over w as longest,
+  select *, count(*) over w as active_days, number - min(number) over w as known_days, max(days) over w as longest,
     number + greatest(3, 3 * max(days) over w) + 1 as alarm
   from pause
   window w as (partition by repository order by number range between 56 preceding and 1 preceding)
@@ -168,7 +168,7 @@ surprise as (
   select 'silence', repository, null, make_timestamptz(last_us), days, longest,
     concat(days, ' days without a pull; the longest pause was ', longest, ' days')
   from silence
-  where active_days >= 10 and days > 3 and days > 3 * longest and {alarm_in_window}
+  where active_days >= 10 and known_days >= 28 and days > 3 and days > 3 * longest and {alarm_in_window}
   union all
   select 'new_actor', null, actor, make_timestamptz(us), actions, 0,
     concat('not seen in the eight weeks before; ', actions, ' actions on the first day')

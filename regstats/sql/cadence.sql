@@ -36,7 +36,7 @@ fresh as (
 releases as (
   select source, repository, timestamp, us, us - lag(us) over (partition by source, repository order by us) as gap
   from fresh
-  where gap is null or gap > 3600000000
+  where gap is null or gap >= 3600000000
 ),
 summary as (
   select repository, tag, kind, count(*) as updates, min(timestamp) as first_update, max(timestamp) as last_update,

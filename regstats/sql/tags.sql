@@ -40,33 +40,34 @@ counted as (
   group by {group}
 ),
 latest as (
-  select repository, tag, max(us) as us
+  select {of_tag}, max(us) as us
   from moves
-  where {things} and {past} and (repository, tag) in (select repository, tag from counted)
-  group by repository, tag
+  where {things} and {past} and ({of_tag}) in (select {of_tag} from counted)
+  group by {of_tag}
 ),
 moved as (
-  select m.repository, m.tag, m.digest,
-    row_number() over (partition by m.repository, m.tag order by m.event_id desc) as age
+  select m.*, row_number() over (partition by {m_of_tag} order by m.event_id desc) as age
   from moves as m
-  inner join latest as l on l.repository = m.repository and l.tag = m.tag and l.us = m.us
+  inner join latest as l on {same_l} and l.us = m.us
 ),
 unknown as (
-  select c.repository, c.tag
+  select {c_of_tag}
   from counted as c
-  where c.tag is not null
-    and not exists (select 1 from latest as l where l.repository = c.repository and l.tag = c.tag)
+  where c.tag is not null and not exists (select 1 from latest as m where {same_m})
 ),
 seen as (
-  select repository, tag, max_by(digest, us) as digest
-  from pulls
-  where {where} and kind <> 'lookup' and (repository, tag) in (select repository, tag from unknown)
-  group by repository, tag
+  select *, row_number() over (partition by {of_tag} order by us desc, digest desc) as age
+  from (
+    select {of_tag}, digest, max(us) as us
+    from pulls
+    where {where} and kind <> 'lookup' and ({of_tag}) in (select {of_tag} from unknown)
+    group by {of_tag}, digest
+  ) as p
 )
 select
   {group_of_c}, coalesce(m.digest, s.digest) as digest,
   pulls, downloads, version_checks, pushes, updates, actors, pullers, first_pull, last_pull, first_push, last_push
 from counted as c
-left join (select * from moved where age = 1) as m on m.repository = c.repository and m.tag = c.tag
-left join seen as s on s.repository = c.repository and s.tag = c.tag
+left join (select {of_tag}, digest from moved where age = 1) as m on {same_m}
+left join (select {of_tag}, digest from seen where age = 1) as s on {same_s}
 order by period nulls first, pulls desc, pushes desc, {order}

@@ -6,8 +6,8 @@
 with measured as (
   select
     {columns},
-    cast(sum(case when {window} then {weight} else 0 end) as bigint) as measure,
-    cast(sum(case when {window} then 0 else {weight} end) as bigint) as before
+    cast({counted_now} as bigint) as measure,
+    cast({counted_before} as bigint) as before
   from ({rows}) as r
   where {things} and {people} and {both_windows}
   group by {columns}

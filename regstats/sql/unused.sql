@@ -5,16 +5,37 @@
 -- who asks whether there is something new has what is there. What was pushed lately is not unused yet.
 -- size: of configuration and layers, of all platforms, as far as they were seen to be pushed; layers that other images
 -- have too are counted with each.
--- What is there is known from pushes and deletes, or else from pulls of a tag that was never seen to be pushed.
-with written as (
+-- What is there is known from pushes and deletes, or else from pulls of a tag that was never seen to be pushed, if what
+-- it gave last was not deleted since.
+with changed as (
+  -- With a text that is larger the later it was: events at the same moment have the order of their ids.
+  select source, repository, tag, digest, kind, action, us, concat(lpad(cast(us as varchar), 20, '0'), event_id) as moment
+  from all_changes
+  where {places} and {past}
+),
+written as (
   -- When each manifest was last pushed, and last deleted.
   select source, repository, digest, max(case when action = 'push' then kind end) as kind,
-    max(case when action = 'push' then us end) as push_us, max(case when action = 'delete' then us end) as delete_us
-  from all_changes
-  where digest is not null and {places} and {past}
+    max(case when action = 'push' then us end) as push_us, max(case when action = 'delete' then us end) as delete_us,
+    max(case when action = 'push' then moment end) as push_moment,
+    max(case when action = 'delete' then moment end) as delete_moment
+  from changed
+  where digest is not null
   group by source, repository, digest
 ),
-stored as (select * from written where push_us is not null and (delete_us is null or push_us > delete_us)),
+emptied as (
+  -- When all of a repository was deleted.
+  select source, repository, max(us) as us, max(moment) as moment
+  from changed
+  where action = 'delete' and digest is null and tag is null
+  group by source, repository
+),
+stored as (
+  select w.*
+  from written as w
+  left join emptied as e on e.source = w.source and e.repository = w.repository
+  where w.push_moment > coalesce(w.delete_moment, '') and w.push_moment > coalesce(e.moment, '')
+),
 child as (
   select distinct source, repository, parent, digest
   from (
@@ -62,35 +83,47 @@ unknown as (
     select 1 from latest as l where l.source = p.source and l.repository = p.repository and l.tag = p.tag
   )
 ),
-listed as (
-  -- What a registry says that it has, and no event ever told of.
-  select l.source, l.repository, l.tag, l.digest, l.size
-  from {catalog} as l
-  where not exists (select 1 from moved as m where m.source = l.source and m.repository = l.repository and m.tag = l.tag)
-    and not exists (
-      select 1 from written as w where w.source = l.source and w.repository = l.repository and w.digest = l.digest
-    )
+seen as (
+  -- What they gave.
+  select *, row_number() over (partition by source, repository, tag order by us desc, digest desc) as age
+  from (
+    select source, repository, tag, digest, max(us) as us
+    from pulls
+    where {people} and {past} and kind <> 'lookup'
+      and (source, repository, tag) in (select source, repository, tag from unknown)
+    group by source, repository, tag, digest
+  ) as p
 ),
 known as (
   select source, repository, tag, digest from moved where age = 1
   union all
-  select source, repository, tag, max_by(digest, us)
-  from pulls
-  where {people} and {past} and kind <> 'lookup'
-    and (source, repository, tag) in (select source, repository, tag from unknown)
-  group by source, repository, tag
+  select s.source, s.repository, s.tag, s.digest
+  from seen as s
+  where s.age = 1
+    and not exists (
+      select 1 from written as w
+      where w.source = s.source and w.repository = s.repository and w.digest = s.digest
+        and w.delete_us >= s.us and w.delete_moment > coalesce(w.push_moment, '')
+    )
+    and not exists (
+      select 1 from emptied as e where e.source = s.source and e.repository = s.repository and e.us >= s.us
+    )
 ),
-there as (
+tagged as (
   select source, repository, tag, digest, cast(null as bigint) as size from known where digest is not null
   union all
+  -- What a registry says that it has, and no event ever told of.
   select l.source, l.repository, l.tag, l.digest, l.size
-  from listed as l
+  from {catalog} as l
   where not exists (select 1 from known as k where k.source = l.source and k.repository = l.repository and k.tag = l.tag)
+),
+there as (
+  select source, repository, tag, digest, size from tagged
   union all
   select s.source, s.repository, null, s.digest, null
   from stored as s
   where not exists (
-      select 1 from known as k where k.source = s.source and k.repository = s.repository and k.digest = s.digest
+      select 1 from tagged as t where t.source = s.source and t.repository = s.repository and t.digest = s.digest
     )
     and not exists (
       select 1 from child as c where c.source = s.source and c.repository = s.repository and c.digest = s.digest

@@ -1,7 +1,7 @@
 -- What was deleted.
 -- Grain: one row per delete request and tag that went with it; one with tag NULL where no tag did. Time zone: none.
 -- A delete of a blob looks like one of a manifest: it is a manifest if that digest was ever pushed as one, listed by an
--- index that was pushed, or pulled, or if tags went with it. is_first: the first row of a request.
+-- index that was pushed, or pulled, or if tags went with it.
 with alone as (
   select distinct source, repository, digest
   from all_changes
@@ -32,10 +32,7 @@ select
     else 'blob'
   end as kind,
   d.actor, d.client_address, d.user_agent, d.client, d.client_version,
-  coalesce(d.request_id, d.event_id) as request_id, d.event_id,
-  row_number() over (
-    partition by d.date, d.source, d.repository, coalesce(d.request_id, d.event_id) order by d.us, d.event_id
-  ) = 1 as is_first
+  coalesce(d.request_id, d.event_id) as request_id, d.event_id
 from all_changes as d
 left join manifest as m on d.source = m.source and d.repository = m.repository and d.digest = m.digest
 where d.action = 'delete' and (d.tag is not null or d.tags = 0)

@@ -1,6 +1,7 @@
 -- When a tag was made to point to a manifest, or to nothing any more.
 -- Grain: one row per push with a tag, and one per tag that was deleted: by its name, or because the manifest was deleted
 -- that it pointed to. Time zone: none. Nobody is excluded: whoever moved a tag, it points to something else now.
+-- Events at the same moment have the order of their ids, here and wherever moves are put in order.
 -- digest: what it points to from then on, NULL if deleted; before: what it pointed to until then, NULL if nothing is known.
 -- A registry of version 3 names the tags that went with a manifest, one of version 2 does not: then they are those that
 -- pointed to it.
@@ -45,7 +46,8 @@ ended as (
   from named as n
   inner join removed as r on r.source = n.source and r.repository = n.repository
   where n.digest is not null and (r.digest is null or r.digest = n.digest)
-    and r.us >= n.us and (n.next_us is null or r.us < n.next_us)
+    and (r.us > n.us or (r.us = n.us and r.event_id > n.event_id))
+    and (n.next_us is null or r.us < n.next_us or (r.us = n.next_us and r.event_id < n.next_id))
 )
 select
   l.timestamp, l.date, n.source, n.repository, n.tag, n.digest, case when e.next_id is null then n.before end as before,
