@@ -173,8 +173,8 @@ def check(data: str, repair: bool, deep: bool) -> None:
     Example: regstats check --deep
     """
     from regstats import check as checks
-    from regstats.formats import visible
     from regstats.store import Store, utc_now
+    from regstats.terminal import visible
 
     findings = checks.check(Store(data), utc_now(), repair=repair, deep=deep)
     for finding in findings:
@@ -289,8 +289,9 @@ def demo(data: str | None, once: bool) -> None:
 
 def _metric_command(metric: str, question: str) -> None:
     def command(data: str, form: str, file: Path | None, **parameters: Any) -> None:
-        from regstats.formats import FORMATS, visible
+        from regstats.formats import FORMATS
         from regstats.stats import Stats
+        from regstats.terminal import visible
 
         asked = {name: _given(value) for name, value in parameters.items()}
         stats = Stats(data, exclude=config.load(file).exclude)

@@ -1,22 +1,50 @@
-"""A metric's frame as text: for the terminal, as JSON, as CSV."""
+"""A frame in every format: table, md and html for people, json, csv, tsv and parquet for programs.
+
+Names and user agents are whatever a client wrote. For programs they are exact; for people they are shown, and do
+nothing: not to a terminal, not to a page.
+"""
 
 from __future__ import annotations
 
-import csv
+import html
 import io
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from regstats.terminal import visible
+
 Row = dict[str, Any]
 MISSING = "\N{EN DASH}"
+EMPTY = '""'
+"""In CSV: a row that would be an empty line."""
+
+_PAGE = """\
+<!doctype html>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font: 14px/1.4 system-ui, sans-serif; margin: 1rem }}
+table {{ border-collapse: collapse }}
+th, td {{ padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap }}
+.number {{ text-align: right; font-variant-numeric: tabular-nums }}
+</style>
+<table>
+<thead>
+{head}
+</thead>
+<tbody>
+{rows}</tbody>
+</table>
+"""
 
 
 def rows(frame: pd.DataFrame) -> list[Row]:
@@ -32,19 +60,22 @@ def as_json(frame: pd.DataFrame) -> str:
 
 
 def as_csv(frame: pd.DataFrame) -> str:
-    """A header line and a line per row; values as in JSON, missing ones empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [str(name) for name in frame.columns], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows(frame))
-    return text.getvalue()
+    """A header line and a record per row; values as in JSON, missing ones empty."""
+    # A row that is nothing but one missing value would be an empty line, which readers skip.
+    return "".join(f"{line or EMPTY}\n" for line in _separated(frame, ",", quoted))
+
+
+def as_tsv(frame: pd.DataFrame) -> str:
+    r"""The same with tabs, and a line per row whatever is in it: `\t`, `\n`, `\r` and `\\` stand for themselves."""
+    return "".join(f"{line}\n" for line in _separated(frame, "\t", escaped))
 
 
 def as_table(frame: pd.DataFrame) -> str:
     """For people: aligned, no colours or other codes. As wide as it must be."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in frame.columns:
-        table.add_column(str(name), justify="right" if is_numeric(frame[name]) else "left", no_wrap=True)
+        header = Text(visible(str(name)))
+        table.add_column(header, justify="right" if is_numeric(frame[name]) else "left", no_wrap=True)
     columns = [[Text(visible(cell)) for cell in cells(frame[name])] for name in frame.columns]
     for row in zip(*columns, strict=True):
         table.add_row(*row)
@@ -52,6 +83,46 @@ def as_table(frame: pd.DataFrame) -> str:
     console.print(table)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in lines).strip("\n") + "\n"
+
+
+def as_markdown(frame: pd.DataFrame) -> str:
+    """A table for a page or a comment on GitHub. Text is code: so nobody is mentioned, and nothing is a link."""
+    head = [name if name.isidentifier() else _code(name) for name in map(str, frame.columns)]
+    rule = ["---:" if is_numeric(frame[name]) else "---" for name in frame.columns]
+    columns = [_markdown_cells(frame[name]) for name in frame.columns]
+    return "".join(f"| {' | '.join(line)} |\n" for line in [head, rule, *zip(*columns, strict=True)])
+
+
+def as_html(frame: pd.DataFrame) -> str:
+    """A page with a table, for a browser; it needs nothing else."""
+    kinds = [' class="number"' if is_numeric(frame[name]) else "" for name in frame.columns]
+    columns = [cells(frame[name]) for name in frame.columns]
+    return _PAGE.format(
+        title=html.escape(str(frame.attrs.get("metric", "regstats"))),
+        head=_html_row("th", kinds, map(str, frame.columns)),
+        rows="".join(f"{_html_row('td', kinds, row)}\n" for row in zip(*columns, strict=True)),
+    )
+
+
+def as_parquet(frame: pd.DataFrame) -> bytes:
+    """A Parquet file that pandas, polars, DuckDB and Spark read; `frame.attrs` is in it, and pandas reads that, too.
+
+    Times are UTC microseconds. Durations are whole microseconds, which pandas and polars take for durations, DuckDB and
+    Spark for integers: Spark reads no other kind.
+    """
+    told = frame.copy(deep=False)
+    told.attrs = msgspec.to_builtins(frame.attrs)
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(told, preserve_index=False), file, version="2.6", compression="zstd")
+    return file.getvalue()
+
+
+def encode(frame: pd.DataFrame, form: str, note: str = "") -> bytes:
+    """The frame in one of the formats; below it, for people, a note."""
+    if form == "parquet":
+        return as_parquet(frame)
+    below = _NOTES[form](note) if note and form in _NOTES else ""
+    return (FORMATS[form](frame) + below).encode()
 
 
 def cells(column: pd.Series[Any]) -> list[str]:
@@ -62,20 +133,59 @@ def cells(column: pd.Series[Any]) -> list[str]:
 
 def is_numeric(column: pd.Series[Any]) -> bool:
     """Whether a column is aligned to the right."""
-    return pd.api.types.is_numeric_dtype(column) or pd.api.types.is_timedelta64_dtype(column)
+    return _kind(column) in ("count", "fraction", "duration")
 
 
 def duration(value: pd.Timedelta) -> str:
-    """A duration in its two largest units: `3d 4h`, `12m 5s`."""
+    """A duration in its two largest units: `3d 4h`, `12m 5s`. One is negative where a registry's clock is ahead."""
+    if value < pd.Timedelta(0):
+        return f"-{duration(-value)}"
     seconds = int(value.total_seconds())
     units = {"d": seconds // 86400, "h": seconds // 3600 % 24, "m": seconds // 60 % 60, "s": seconds % 60}
     shown = [f"{count}{unit}" for unit, count in units.items() if count]
     return " ".join(shown[:2]) or "0s"
 
 
-def visible(text: str) -> str:
-    """Text that does nothing to a terminal: names and user agents are whatever a client wrote."""
-    return "".join(c if unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in text)
+def _separated(frame: pd.DataFrame, separator: str, say: Callable[[str], str]) -> Iterator[str]:
+    """A line of names and a line per row. Not by `csv`: it leaves a carriage return unquoted, which ends a line."""
+    columns = [[_text(value) for value in _json_values(frame[name])] for name in frame.columns]
+    lines = [list(map(str, frame.columns)), *zip(*columns, strict=True)]
+    return (separator.join(map(say, line)) for line in lines)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def quoted(text: str) -> str:
+    """Text in CSV."""
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
+
+
+def escaped(text: str) -> str:
+    """Text in TSV."""
+    for plain, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(plain, escape)
+    return text
+
+
+def _markdown_cells(column: pd.Series[Any]) -> list[str]:
+    if _kind(column) != "text":
+        return cells(column)
+    return [MISSING if pd.isna(value) else _code(str(value)) for value in column]
+
+
+def _code(text: str) -> str:
+    """Text as Markdown code. What would end the code or the cell has no escape that all renderers know."""
+    shown = visible(text).replace("`", "\\u0060").replace("|", "\\u007c")
+    return f"`{shown}`" if shown else ""
+
+
+def _html_row(tag: str, kinds: list[str], row: Iterable[str]) -> str:
+    parts = (f"<{tag}{kind}>{html.escape(visible(cell))}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+    return f"<tr>{''.join(parts)}</tr>"
 
 
 def _json_values(column: pd.Series[Any]) -> list[Any]:
@@ -112,7 +222,7 @@ _FOR_PEOPLE: dict[str, Callable[[Any], str]] = {
     "duration": duration,
     "fraction": "{:.2f}".format,
     "count": "{:,}".format,
-    "text": str,
+    "text": lambda value: str(_plain(value)),
 }
 _FOR_PROGRAMS: dict[str, Callable[[Any], Any]] = {
     "time": _iso,
@@ -123,4 +233,17 @@ _FOR_PROGRAMS: dict[str, Callable[[Any], Any]] = {
     "text": _plain,
 }
 
-FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {"table": as_table, "json": as_json, "csv": as_csv}
+FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
+    "table": as_table,
+    "json": as_json,
+    "csv": as_csv,
+    "tsv": as_tsv,
+    "md": as_markdown,
+    "html": as_html,
+}
+"""Those that are text."""
+_NOTES: dict[str, Callable[[str], str]] = {
+    "table": lambda note: f"{visible(note)}\n",
+    "md": lambda note: f"\n{_code(note)}\n",
+    "html": lambda note: f"<p>{html.escape(visible(note))}</p>\n",
+}

@@ -15,7 +15,7 @@ ORDER = """
     database accounting moves compact rebuild check
     importer sample
     engine parameters metrics queries series stats
-    formats figures charts report
+    terminal formats figures charts report
     logs monitoring senders connections collector status app upkeep server demo
     cli __main__ __init__
 """.split()
