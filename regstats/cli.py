@@ -1,71 +1,73 @@
 """The command line: `regstats <command>`."""
 
 import os
+import sys
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 
-from regstats import config
+from regstats import config, options
 from regstats.errors import ConfigError, ParameterError, RegstatsError
-from regstats.parameters import HELP, INTERVALS
+from regstats.metrics import METRICS, Metric
+from regstats.terminal import answer, visible, work
 
-Command = Callable[..., None]
-
-METRICS = {
-    "pulls": "How often is it pulled, over time?",
-    "pushes": "How often is it pushed, over time?",
-    "repositories": "What is there? One row per repository.",
-    "cadence": "How well is it maintained? One row per repository and tag.",
-    "activity": "Who does what? One row per actor.",
-}
-_REPEATABLE = frozenset({"repository", "tag", "actor", "client", "source", "by"})
-
-data_option = click.option(
-    "--data",
-    metavar="DIR",
-    envvar="REGSTATS_DATA",
-    default="data",
-    show_default="$REGSTATS_DATA, else ./data",
-    help="The store.",
-)
-config_option = click.option(
-    "--config",
-    "file",
-    type=click.Path(path_type=Path),
-    help="Settings, for what is excluded.  [default: ./regstats.toml if it is there]",
-)
-format_option = click.option(
-    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
-)
+_INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
+_COMPACTING = "Merging and accounting"
+_NOBODY_EXCLUDED = ("history", "health")
+"""Metrics that are about everybody."""
 
 
-def _parameter_option(name: str) -> Callable[[Command], Command]:
-    if name == "limit":
-        return click.option("--limit", type=click.IntRange(min=1), help=HELP[name])
-    if name == "interval":
-        return click.option("--interval", type=click.Choice(INTERVALS), help=HELP[name])
-    return click.option(f"--{name}", multiple=name in _REPEATABLE, help=HELP[name])
-
-
-def _given(value: Any) -> Any:
-    """What was given to an option: several texts, comma-separated or not, as a list; nothing as None."""
-    if isinstance(value, tuple):
-        return [text for some in value for text in some.split(",")] or None
-    return value
-
-
-class _Commands(click.Group):
-    """Errors that we raise on purpose become one line on stderr: exit status 2 for what was asked wrongly, else 1."""
+class _Commands(options.Group):
+    """What goes wrong is one line on stderr, and an exit status: 2 where the question was wrong, else 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except RegstatsError as error:
-            click.echo(f"regstats: {error}", err=True)
+            _say(error)
             ctx.exit(2 if isinstance(error, ConfigError | ParameterError) else 1)
+        except KeyboardInterrupt:
+            click.echo(err=True)  # it stands beside ^C
+            if threading.active_count() > 1:
+                os._exit(_INTERRUPTED)  # not even the interpreter can end what DuckDB does
+            ctx.exit(_INTERRUPTED)
+        except BrokenPipeError:
+            raise  # nobody reads on; click ends quietly, with 1
+        except Exception as error:
+            if not isinstance(error, (OSError, *_of_engines())):
+                raise
+            _say(error)
+            ctx.exit(1)
+
+
+def _say(error: Exception) -> None:
+    click.echo("regstats: " + "\n".join(map(visible, str(error).splitlines())), err=True)
+
+
+def _of_engines() -> tuple[type[Exception], ...]:
+    """What is raised where a part is damaged, or memory does not suffice. Nothing is imported for that."""
+    bases = (("duckdb", "Error"), ("pyarrow", "ArrowException"))
+    return tuple(getattr(sys.modules[module], name) for module, name in bases if module in sys.modules)
+
+
+def _stats(data: str, file: Path | None) -> Any:
+    from regstats.stats import Stats
+
+    return Stats(data, exclude=config.load(file).exclude)
+
+
+def _answer(to: options.Destination, ask: Callable[[], Any], note: str = "") -> None:
+    """Writes a frame. That it cannot be written is known before anybody waits for it."""
+    from regstats.formats import encode
+
+    with answer(to.output) as out:
+        frame = work("Counting", lambda _: ask())
+        out.write(encode(frame, to.form, note))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,19 +77,19 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--data", metavar="DIR", help="The store.  [default: $REGSTATS_DATA, else ./data]")
+@click.option("--data", metavar="DIR", help=f"The store.{options.IN_DATA}")
 @click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="[default: 8080]")
 @click.option("--token", help="What senders must show; needed unless --host is a loopback address.")
 @click.option("--workers", type=int, help="Processes that take deliveries.  [default: 1]")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="[default: ./regstats.toml if it is there]")
-def serve(file: Path | None, **options: Any) -> None:
+def serve(file: Path | None, **given: Any) -> None:
     """Takes a registry's notifications at POST /events and keeps every one.
 
     \b
     Example: regstats serve --host 0.0.0.0 --token "$(openssl rand -hex 24)"
     """
-    settings = config.load(file, **options)
+    settings = config.load(file, **given)
     with TemporaryDirectory(prefix="regstats-") as shared:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # before prometheus_client is imported, see `monitoring`
         try:
@@ -99,7 +101,7 @@ def serve(file: Path | None, **options: Any) -> None:
 
 
 @main.command("import")
-@data_option
+@options.data
 @click.option("--source", default=config.DEFAULT_SOURCE, show_default=True, help="The sender to book them on.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 def import_(data: str, source: str, files: tuple[Path, ...]) -> None:
@@ -111,41 +113,28 @@ def import_(data: str, source: str, files: tuple[Path, ...]) -> None:
     Example: regstats import notifications.jsonl.gz
     """
     from regstats import compact as upkeep
-    from regstats.importer import import_file
     from regstats.store import Store, utc_now
 
     store = Store(data, create=True)
     for file in files:
-        done = import_file(file, store, source, utc_now())
-        click.echo(
-            f"{file}: {done.deliveries:,} deliveries, {done.events:,} new events, {done.duplicates:,} known already, "
-            f"{done.quarantined:,} not understood"
-        )
-    upkeep.compact(store, utc_now())
+        click.echo(_imported(file, store, source))
+    work(_COMPACTING, lambda _: upkeep.compact(store, utc_now()))
+
+
+def _imported(file: Path, store: Any, source: str) -> str:
+    from regstats.importer import import_file
+    from regstats.store import utc_now
+
+    done = work(f"Importing {file}", lambda _: import_file(file, store, source, utc_now()))
+    return (
+        f"{file}: {done.deliveries:,} deliveries, {done.events:,} new events, {done.duplicates:,} known already, "
+        f"{done.quarantined:,} not understood"
+    )
 
 
 @main.command()
-@data_option
-@format_option
-@_parameter_option("source")
-@_parameter_option("since")
-@_parameter_option("until")
-def health(data: str, form: str, **parameters: Any) -> None:
-    """Can I trust these numbers? What was received from each source, and what may be missing.
-
-    \b
-    Example: regstats health --since 7d
-    """
-    from regstats.formats import FORMATS
-    from regstats.stats import Stats
-
-    asked = {name: _given(value) for name, value in parameters.items()}
-    click.echo(FORMATS[form](Stats(data).health(**asked)), nl=False)
-
-
-@main.command()
-@data_option
-@config_option
+@options.data
+@options.config
 def compact(data: str, file: Path | None) -> None:
     """Puts the store in order, as a running collector does by itself.
 
@@ -155,7 +144,8 @@ def compact(data: str, file: Path | None) -> None:
     from regstats import compact as upkeep
     from regstats.store import Store, utc_now
 
-    done = upkeep.compact(Store(data), utc_now(), config.load(file).retention)
+    store, retention = Store(data), config.load(file).retention
+    done = work(_COMPACTING, lambda _: upkeep.compact(store, utc_now(), retention))
     click.echo(
         f"Merged away {done.merged:,} parts, accounted for the pulls of {done.accounted:,} dates, dropped "
         f"{done.expired:,} parts that are older than retention allows, removed {done.removed:,} files of no use."
@@ -163,7 +153,7 @@ def compact(data: str, file: Path | None) -> None:
 
 
 @main.command()
-@data_option
+@options.data
 @click.option("--repair", is_flag=True, help="Put right what can be put right.")
 @click.option("--deep", is_flag=True, help="Also read every delivery again, and account for all pulls again.")
 def check(data: str, repair: bool, deep: bool) -> None:
@@ -174,9 +164,9 @@ def check(data: str, repair: bool, deep: bool) -> None:
     """
     from regstats import check as checks
     from regstats.store import Store, utc_now
-    from regstats.terminal import visible
 
-    findings = checks.check(Store(data), utc_now(), repair=repair, deep=deep)
+    store = Store(data)
+    findings = work("Checking", lambda _: checks.check(store, utc_now(), repair=repair, deep=deep))
     for finding in findings:
         kind = "repaired" if finding.is_repaired else "problem" if finding.is_problem else "untidy"
         verb = "Done" if finding.is_repaired else "--repair would"
@@ -187,7 +177,7 @@ def check(data: str, repair: bool, deep: bool) -> None:
 
 
 @main.command()
-@data_option
+@options.data
 def rebuild(data: str) -> None:
     """Makes all that is derived anew from the deliveries: events, quarantine, pulls.
 
@@ -198,8 +188,8 @@ def rebuild(data: str) -> None:
     from regstats.store import Store, utc_now
 
     store = Store(data)
-    _report_contents(anew.rebuild(store, utc_now()))
-    account(store, utc_now())
+    _report_contents(work("Making the events anew", lambda _: anew.rebuild(store, utc_now())))
+    work("Accounting", lambda _: account(store, utc_now()))
 
 
 def _report_contents(contents: Any) -> None:
@@ -207,31 +197,27 @@ def _report_contents(contents: Any) -> None:
     click.echo(f"{deliveries:,} deliveries, {events:,} events; {quarantined:,} deliveries are in quarantine.")
 
 
-@main.group(invoke_without_command=True)
-@data_option
-@format_option
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
+@main.group(cls=options.Group, invoke_without_command=True)
+@options.together([options.of_parameter("limit"), options.data, options.destination()])
 @click.pass_context
-def quarantine(context: click.Context, data: str, form: str, limit: int | None) -> None:
-    """Which deliveries were not understood, and why? The newest first; their payloads are kept."""
-    from regstats.formats import FORMATS
-    from regstats.stats import Stats
+def quarantine(context: click.Context, data: str, limit: int | None, to: options.Destination) -> None:
+    """Which deliveries were not understood, and why? The newest first; their payloads are kept.
 
+    For programs the payloads are among the columns, for people they are not.
+    """
     context.obj = data
     if context.invoked_subcommand is None:
-        frame = Stats(data).quarantine(limit=limit)
-        shown = frame.drop(columns="body") if form == "table" else frame
-        click.echo(FORMATS[form](shown), nl=False)
+        left_out = ["body"] if to.form in options.FOR_PEOPLE else []
+        stats = _stats(data, None)
+        _answer(to, lambda: stats.quarantine(limit=limit).drop(columns=left_out))
 
 
 # The group has --data, too, and people write it at either place.
-own_data_option: Callable[[Command], Command] = click.option(
-    "--data", metavar="DIR", show_default="$REGSTATS_DATA, else ./data", help="The store."
-)
+_own_data = click.option("--data", metavar="DIR", help=f"The store.{options.IN_DATA}")
 
 
 @quarantine.command("show")
-@own_data_option
+@_own_data
 @click.argument("delivery_id")
 @click.pass_obj
 def quarantine_show(group_data: str, data: str | None, delivery_id: str) -> None:
@@ -246,33 +232,44 @@ def quarantine_show(group_data: str, data: str | None, delivery_id: str) -> None
 
 
 @quarantine.command("replay")
-@own_data_option
+@_own_data
 @click.pass_obj
 def quarantine_replay(group_data: str, data: str | None) -> None:
     """Takes up what is understood by now, after an upgrade or a change of settings."""
     from regstats.rebuild import replay
     from regstats.store import Store
 
-    _report_contents(replay(Store(data or group_data)))
+    store = Store(data or group_data)
+    _report_contents(work("Reading what is in quarantine", lambda _: replay(store)))
 
 
 @main.command()
-@data_option
-@config_option
-@click.option("--since", help=HELP["since"])
-@click.option("--until", help=HELP["until"])
-@click.option("--out", default="report.html", show_default=True, type=click.Path(path_type=Path))
-def report(data: str, file: Path | None, since: str | None, until: str | None, out: Path) -> None:
+@options.data
+@options.config
+@options.of_parameter("since")
+@options.of_parameter("until")
+@click.option(
+    "--output",
+    "-o",
+    "--out",
+    "output",
+    metavar="FILE",
+    default="report.html",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where to write it.",
+)
+def report(data: str, file: Path | None, since: str | None, until: str | None, output: Path) -> None:
     """Writes the numbers as one HTML file that needs nothing else.
 
     \b
-    Example: regstats report --since 30d --out report.html
+    Example: regstats report --since 30d --output report.html
     """
     from regstats.report import write
-    from regstats.stats import Stats
 
-    write(Stats(data, exclude=config.load(file).exclude), out, since=since, until=until)
-    click.echo(f"Wrote {out.resolve()}")
+    stats = _stats(data, file)
+    work("Writing the report", lambda _: write(stats, output, since=since, until=until))
+    click.echo(f"Wrote {output.resolve()}")
 
 
 @main.command()
@@ -287,23 +284,14 @@ def demo(data: str | None, once: bool) -> None:
     run(Path(data) if data else None, keep_serving=not once)
 
 
-def _metric_command(metric: str, question: str) -> None:
-    def command(data: str, form: str, file: Path | None, **parameters: Any) -> None:
-        from regstats.formats import FORMATS
-        from regstats.stats import Stats
-        from regstats.terminal import visible
-
-        asked = {name: _given(value) for name, value in parameters.items()}
-        stats = Stats(data, exclude=config.load(file).exclude)
-        click.echo(FORMATS[form](getattr(stats, metric)(**asked)), nl=False)
-        if form == "table":
-            click.echo(f"Not counted: {visible(str(stats.exclude))}")
-
-    command.__doc__ = f"{question}\n\n\b\nExample: regstats {metric} --repository 'team/*' --since 30d --format json"
-    for name in reversed(HELP):
-        command = _parameter_option(name)(command)
-    main.command(metric)(data_option(config_option(format_option(command))))
+def _metric_command(name: str, metric: Metric) -> None:
+    @main.command(name, cls=options.MetricCommand, short_help=metric.question)
+    @options.of_metric(metric)
+    def command(data: str, file: Path | None, to: options.Destination, **parameters: Any) -> None:
+        stats = _stats(data, file)
+        note = "" if name in _NOBODY_EXCLUDED else f"Not counted: {stats.exclude}"
+        _answer(to, partial(getattr(stats, name), **options.given(parameters)), note)
 
 
-for _metric, _question in METRICS.items():
-    _metric_command(_metric, _question)
+for _name, _metric in METRICS.items():
+    _metric_command(_name, _metric)

@@ -17,7 +17,7 @@ ORDER = """
     engine parameters metrics queries series stats
     terminal formats figures charts report
     logs monitoring senders connections collector status app upkeep server demo
-    cli __main__ __init__
+    options cli __main__ __init__
 """.split()
 
 
