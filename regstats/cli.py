@@ -14,7 +14,8 @@ import click
 from regstats import config, options
 from regstats.errors import ConfigError, ParameterError, RegstatsError
 from regstats.metrics import METRICS, Metric
-from regstats.terminal import answer, visible, work
+from regstats.parameters import FILTERS
+from regstats.terminal import Advance, answer, visible, work
 
 _INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 _COMPACTING = "Merging and accounting"
@@ -282,6 +283,46 @@ def demo(data: str | None, once: bool) -> None:
     from regstats.demo import run
 
     run(Path(data) if data else None, keep_serving=not once)
+
+
+@main.command()
+@click.argument("view", required=False, metavar="[VIEW]", type=click.Choice(options.VIEWS))
+@click.option("--sql", metavar="QUERY", help="The rows of a query instead.")
+@options.together([options.of_parameter(name) for name in (*FILTERS, "since", "until", "tz", "limit")])
+@options.together([options.data, options.config, options.destination(options.EXPORTED, "csv")])
+def export(
+    view: str | None, sql: str | None, data: str, file: Path | None, to: options.Destination, **parameters: Any
+) -> None:
+    """Writes rows, however many: those of a view, or of any query over the views.
+
+    events and deliveries are all there is; changes are the events that change what a registry holds; moves is when a
+    tag came to point to something else. pulls, pushes and deletes are without those who are excluded. Rows are in no
+    particular order, unless the query says so.
+
+    csv, tsv, json, jsonl (one row a line) and parquet are written while rows are read; table, md and html are for
+    people, and made in memory.
+
+    \b
+    Examples: regstats export events --since 30d --output events.parquet
+              regstats export deliveries --format jsonl | gzip > deliveries.jsonl.gz
+              regstats export --sql "select client, count(*) as pulls from pulls group by all" --format table
+    """
+    asked = {name: value for name, value in options.given(parameters).items() if value is not None}
+    if (view is None) == (sql is None):
+        raise click.UsageError(f"Name one of {', '.join(options.VIEWS)}, or give a query with --sql.")
+    if sql is not None and asked:
+        raise click.UsageError(f"--{next(iter(asked))} is for views; a query has conditions of its own.")
+    from regstats import exports
+
+    stats = _stats(data, file)
+    is_shown = to.output is not None or not sys.stdout.isatty()  # else it would stand among the rows
+    with answer(to.output) as out:
+
+        def do(advance: Advance) -> None:
+            rows = exports.of_view(stats, view, asked) if view else exports.of_sql(stats, sql or "")
+            exports.write(rows, to.form, out, advance)
+
+        work("Exporting", do, shown=is_shown)
 
 
 def _metric_command(name: str, metric: Metric) -> None:

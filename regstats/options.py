@@ -24,8 +24,10 @@ Decorator = Callable[[Function], Function]
 # The formats are named here, too, because `formats` imports pandas.
 FOR_PEOPLE = ("table", "md", "html")
 FORMATS = ("table", "json", "csv", "tsv", "md", "html", "parquet")
+EXPORTED = ("csv", "tsv", "json", "jsonl", "parquet", "table", "md", "html")
+VIEWS = ("events", "pulls", "pushes", "deletes", "deliveries", "changes", "moves")
 
-_SUFFIXES = {f".{form}": form for form in FORMATS} | {".txt": "table", ".htm": "html"}
+_SUFFIXES = {f".{form}": form for form in EXPORTED} | {".txt": "table", ".ndjson": "jsonl", ".htm": "html"}
 _REPEATABLE = (*FILTERS, "by")
 IN_DATA = "  [default: $REGSTATS_DATA, else ./data]"
 

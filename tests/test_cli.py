@@ -3,8 +3,10 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -30,6 +32,7 @@ def run(store, monkeypatch, tmp_path):
     monkeypatch.setenv("REGSTATS_DATA", str(store.root))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("regstats.stats.utc_now", lambda: NOW)
+    monkeypatch.setattr("regstats.exports.utc_now", lambda: NOW)
 
     def call(*arguments):
         return CliRunner().invoke(main, arguments)
@@ -204,6 +207,18 @@ def test_parameters_reach_the_metric(run, store):
         (["quarantine", "--data", "nosuch"], 1, "regstats: There is no store at nosuch."),
         (["quarantine", "show", "nosuch"], 2, "regstats: There is no delivery 'nosuch'"),
         (["import", "nosuch.jsonl"], 1, "regstats: Cannot read nosuch.jsonl: No such file"),
+        (["export"], 2, "Name one of events, pulls, pushes, deletes, deliveries, changes, moves, or give a query"),
+        (["export", "pulls", "--sql", "from pulls"], 2, "Name one of events, pulls"),
+        (["export", "nosuch"], 2, "'nosuch' is not one of 'events', 'pulls'"),
+        (["export", "--sql", "from pulls", "--since", "1d"], 2, "--since is for views"),
+        (
+            ["export", "--sql", "selec 1"],
+            2,
+            'regstats: The query is wrong. Parser Error: syntax error at or near "selec"',
+        ),
+        (["export", "--sql", "from nosuch"], 2, "regstats: The query is wrong. Catalog Error: Table with name nosuch"),
+        (["export", "--sql", ""], 2, "regstats: The query is empty."),
+        (["export", "deliveries", "--tag", "x"], 2, "regstats: Unknown parameter 'tag'. There are: source, since"),
         (["serve", "--host", "0.0.0.0"], 2, "regstats: 0.0.0.0 can be reached from other machines"),
         (["serve", "--config", "nosuch.toml"], 2, "regstats: Cannot read the settings file nosuch.toml"),
         (["serve", "--port", "70000"], 2, "regstats: A setting is wrong"),
@@ -232,12 +247,46 @@ def test_a_damaged_part_is_said(run, store):
     assert part.name in result.stderr
 
 
+def test_names_in_a_message_do_nothing(run, store):
+    """DuckDB quotes values that it cannot convert."""
+    journalled(store, envelope(make_event(actor="\x1b[2J")))
+    result = run("export", "--sql", "select cast(actor as int) as n from events")
+    assert 1 == result.exit_code
+    assert "Could not convert string '\\u001b[2J' to INT32" in result.stderr
+
+
 def program(*arguments, **options):
     """A command as a program of its own."""
     return subprocess.Popen([sys.executable, "-m", "regstats", *arguments], **options)
 
 
-@pytest.mark.parametrize("arguments", [["pulls"], ["compact"]])
+ENDLESS = "select count(*) as n from range(10000000) as a, range(1000000) as b where a.range * b.range % 7 = 3"
+
+
+def test_ctrl_c_ends_it(full, store, tmp_path):
+    """Even while DuckDB is at work; with the status that a shell expects, and without anything left behind."""
+    command = ["export", "--sql", ENDLESS, "--data", str(store.root), "--output", "answer.csv"]
+    with program(*command, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        while process.poll() is None and not list(tmp_path.glob(".answer.csv.*.tmp")):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert (130, b"\n") == (process.returncode, said)
+    assert [store.root] == list(tmp_path.iterdir())
+
+
+def test_nobody_reads_on(store):
+    """As with `| head -1`: no traceback."""
+    query = "select range, repeat('x', 100) as x from range(1000000)"
+    command = ["export", "--data", str(store.root), "--sql", query]
+    with program(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert b"range,x\n" == process.stdout.readline()
+        process.stdout.close()
+        assert (1, b"") == (process.wait(timeout=60), process.stderr.read())
+
+
+@pytest.mark.parametrize("arguments", [["pulls"], ["compact"], ["export", "events", "-o", "events.csv"]])
 def test_progress_is_for_people(full, store, tmp_path, arguments):
     """On stderr, if that is a terminal, and nowhere else; then it is gone."""
     environment = os.environ | {"TERM": "xterm", "REGSTATS_DATA": str(store.root)}
@@ -248,7 +297,7 @@ def test_progress_is_for_people(full, store, tmp_path, arguments):
     shown = os.read(ours, 100_000).decode()
     os.close(ours)
     assert 0 == process.returncode
-    assert {"pulls": "Counting", "compact": "Merging"}[arguments[0]] in shown
+    assert {"pulls": "Counting", "compact": "Merging", "export": "Exporting"}[arguments[0]] in shown
     assert b"\x1b" not in answer
     quiet = subprocess.run(process.args, cwd=tmp_path, env=environment, capture_output=True)
     assert (0, b"") == (quiet.returncode, quiet.stderr)
