@@ -325,6 +325,19 @@ def export(
         work("Exporting", do, shown=is_shown)
 
 
+@main.command()
+@click.argument("shell", type=click.Choice(options.SHELLS))
+def completion(shell: str) -> None:
+    """Prints what a shell has to read to complete commands, options, and names in the store.
+
+    \b
+    Examples: source <(regstats completion bash)      in ~/.bashrc
+              source <(regstats completion zsh)       in ~/.zshrc
+              regstats completion fish | source       in ~/.config/fish/config.fish
+    """
+    click.echo(options.script(main, shell))
+
+
 def _metric_command(name: str, metric: Metric) -> None:
     @main.command(name, cls=options.MetricCommand, short_help=metric.question)
     @options.of_metric(metric)

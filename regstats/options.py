@@ -1,6 +1,6 @@
 """The options that commands share, and the commands that are made from `METRICS`.
 
-Nothing here imports pandas or DuckDB: `--help` is quick.
+Nothing here imports pandas or DuckDB: `--help` and completion are quick.
 """
 
 import ast
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-from click import Choice, Context, IntRange
+from click import Choice, Context, IntRange, Parameter
+from click.shell_completion import get_completion_class
 
 from regstats.metrics import METRICS, Metric
 from regstats.parameters import DIMENSIONS, FILTERS, HELP, INTERVALS, MEASURES
@@ -26,6 +27,7 @@ FOR_PEOPLE = ("table", "md", "html")
 FORMATS = ("table", "json", "csv", "tsv", "md", "html", "parquet")
 EXPORTED = ("csv", "tsv", "json", "jsonl", "parquet", "table", "md", "html")
 VIEWS = ("events", "pulls", "pushes", "deletes", "deliveries", "changes", "moves")
+SHELLS = ("bash", "zsh", "fish")
 
 _SUFFIXES = {f".{form}": form for form in EXPORTED} | {".txt": "table", ".ndjson": "jsonl", ".htm": "html"}
 _REPEATABLE = (*FILTERS, "by")
@@ -133,8 +135,9 @@ def of_parameter(name: str, dimensions: Sequence[str] = DIMENSIONS, interval: st
         "days": {"type": IntRange(min=0)},
         "interval": {"type": Choice(INTERVALS)},
         "measure": {"type": Choice(MEASURES)},
+        "by": {"shell_complete": lambda _context, _parameter, begun: _after_comma(begun, dimensions)},
     }
-    named = special.get(name, {})
+    named = special.get(name, {"shell_complete": _names} if name in FILTERS else {})
     return click.option(f"--{name}", multiple=name in _REPEATABLE, help=text + default, **named)
 
 
@@ -143,6 +146,12 @@ def of_metric(metric: Metric) -> Decorator:
     names = [parameter for parameter in HELP if parameter in metric.parameters]
     parameters = [of_parameter(parameter, metric.dimensions, metric.interval) for parameter in names]
     return together([*parameters, data, config, destination()])
+
+
+def script(command: click.Command, shell: str) -> str:
+    """What a shell has to read once, to complete a command."""
+    kind = get_completion_class(shell)
+    return kind(command, {}, "regstats", "_REGSTATS_COMPLETE").source() if kind else ""
 
 
 def together(options: Sequence[Decorator]) -> Decorator:
@@ -165,6 +174,25 @@ def _listed(value: Any) -> Any:
     if isinstance(value, tuple):
         return [text for some in value for text in some.split(",")] or None
     return value
+
+
+def _names(context: Context, parameter: Parameter, begun: str) -> list[str]:
+    """Names in the store that may be meant. Silently none, whatever goes wrong: it is in the middle of a line."""
+    try:
+        from regstats import completion
+
+        column, filters = str(parameter.name), [name for name in FILTERS if name != parameter.name]
+        others = given({name: context.params.get(name) or None for name in filters})
+        last = begun.rpartition(",")[2]
+        return _after_comma(begun, completion.names(context.params["data"], column, last, others))
+    except Exception:  # noqa: BLE001
+        return []
+
+
+def _after_comma(begun: str, choices: Sequence[str]) -> list[str]:
+    """How a list may go on of which the last text is begun."""
+    before, comma, last = begun.rpartition(",")
+    return [f"{before}{comma}{choice}" for choice in choices if choice.startswith(last)]
 
 
 def _explained(name: str, metric: Metric) -> str:

@@ -224,6 +224,7 @@ def test_parameters_reach_the_metric(run, store):
         (["serve", "--port", "70000"], 2, "regstats: A setting is wrong"),
         (["report", "--output", "nosuch/report.html"], 1, "regstats: Cannot write nosuch/report.html"),
         (["demo", "--data", "."], 2, "regstats: . is not empty"),
+        (["completion", "csh"], 2, "'csh' is not one of 'bash', 'zsh', 'fish'"),
         (["nosuch"], 2, "No such command"),
     ],
 )
@@ -319,7 +320,7 @@ def test_parquet_is_not_for_a_terminal(full, store):
         "import regstats.cli",
         *(
             f"from regstats.cli import main; main({arguments}, standalone_mode=False)"
-            for arguments in (["--help"], ["adoption", "--help"])
+            for arguments in (["--help"], ["adoption", "--help"], ["completion", "zsh"])
         ),
     ],
 )

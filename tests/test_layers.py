@@ -17,7 +17,7 @@ ORDER = """
     engine parameters metrics queries series stats
     terminal formats exports figures charts report
     logs monitoring senders connections collector status app upkeep server demo
-    options cli __main__ __init__
+    completion options cli __main__ __init__
 """.split()
 
 
