@@ -5,9 +5,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from help import BLOCK
+from help import blocks as blocks_of_help
 
 from regstats.cli import main
 from regstats.config import Settings
+from regstats.options import EXPORTED, FORMATS
 from regstats.parameters import Parameters
 from regstats.stats import Stats
 
@@ -29,11 +32,23 @@ def test_the_first_lines_run(monkeypatch):
 
 def test_every_command_is_in_the_table():
     """By name, and no other."""
-    (table,) = re.findall(r"## Commands\n(.*?)\n## ", README, re.DOTALL)
+    (table,) = re.findall(r"## Commands\n(.*?)\nAnswers go to", README, re.DOTALL)
     named = re.findall(
         r"`(?:regstats )?(\w+)`", "\n".join(line.split("|")[1] for line in table.splitlines() if "|" in line)
     )
     assert sorted(main.commands) == sorted(named)
+
+
+def test_the_help_is_that_of_the_commands():
+    """`python tests/help.py` writes it."""
+    assert [blocks_of_help()] == BLOCK.findall(README)
+
+
+def test_every_format_is_explained():
+    """In the table of formats; those of exports where these are."""
+    rows = "".join(re.findall(r"^\| (`\w+`(?: `\w+`)*) \|", README, re.MULTILINE))
+    assert all(f"`{form}`" in rows for form in FORMATS)
+    assert all(f"--format {form}" in README or form in FORMATS for form in EXPORTED)
 
 
 def test_every_metric_has_its_columns(store):
