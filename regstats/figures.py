@@ -13,6 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from regstats import formats
+from regstats.terminal import visible
 
 TOP = 20
 """At most so many bars; the rest is summed up as "others" where sums make sense, and else counted in the subtitle."""
@@ -148,19 +149,19 @@ def _window(attrs: dict[Hashable, Any]) -> list[str]:
 
 def text(name: str) -> str:
     """A name as text, whatever is in it. Plotly does not know `&quot;`, and starts a formula at `$`."""
-    return html.escape(formats.visible(name), quote=False).replace("$", "&#36;")
+    return html.escape(visible(name), quote=False).replace("$", "&#36;")
 
 
 def short(name: str, length: int = LABEL) -> str:
     """A name with its middle left out, if it is long: both ends tell names apart."""
-    name = formats.visible(name)
+    name = visible(name)
     half = length // 2
     return text(name if len(name) <= length else f"{name[: length - half - 1]}…{name[-half:]}")
 
 
 def full(name: str) -> str:
     """A name with all that it has, in lines that fit into a hover label."""
-    name = formats.visible(name)
+    name = visible(name)
     return "<br>".join(text(name[start : start + 48]) for start in range(0, len(name), 48))
 
 

@@ -157,7 +157,8 @@ def _days(query: Query) -> dict[str, str]:
     """The days that `anomalies` looks at."""
     return {
         "calendar": "select cast(unnest(generate_series(first, $end_day, interval 1 day)) as date) as day "
-        "from (select coalesce(cast($wide_day as date), min(day)) as first from counted) as c",
+        "from (select coalesce(cast($wide_day as date), min(day)) as first "
+        "from (select day from counted union all select day from traced) as c) as c",
         "wide": f"timestamp >= $wide and date >= $wide_date and {query.past}" if query.since else query.past,
         "day_in_window": "day >= $since_day" if query.since else "true",
         "day_is_over": "day < $end_day",

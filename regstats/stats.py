@@ -109,7 +109,8 @@ class Stats:
         """How well is it maintained? Per repository one row for its releases (tag missing), and one for each tag.
 
         Columns: repository, tag, kind (repository, moving, immutable), updates, first_update, last_update,
-        median_interval and p90_interval (between updates; NaT after a single one), age (since the last), overdue (age ÷
+        median_interval and p90_interval (between updates; NaT after a single one), age (since the last one, at the end
+        of the window), overdue (age ÷
         median interval; NaN after a single update, and for immutable tags), grade (A to F; missing for immutable tags).
 
         An immutable tag is named after one build: 1.2.3, 2026-11-24, a commit. All others are moving. Updates of a
@@ -155,12 +156,13 @@ class Stats:
 
         Columns: (period,) repository, tag, digest, pushed_at, (by…,) pullers, share (0 to 1, of its pullers that have
         pulled the new manifest), time_to_50 and time_to_90 (until so many per cent had; NaT if they have not),
-        last_old_pull (when after the update somebody pulled what the tag had pointed to before; NaT: nobody did).
+        last_old_pull (when somebody last pulled, after the update and before the next one, any manifest that the tag
+        had pointed to before; NaT: nobody did).
 
         Pullers are distinct pairs of actor and address that pulled or checked the tag from 30 days before the update
         until the tag moved on. With `by`, which may be actor, client, client_version, client_address and user_agent,
         they are looked at apart: by actor and client_address, a share of 0 is who has not moved. With `interval`, a
-        row for each period in which somebody moved, and the share at its end.
+        row for each period in which somebody moved, and for that of the update, with the share at its end.
         """
         return self._answer("adoption", parameters)
 
@@ -170,7 +172,7 @@ class Stats:
         `days`: how long that is, default 90.
 
         Columns: repository, tag (missing: a manifest that no tag points to any more, and no index lists), digest,
-        last_pull, last_push, idle_days (since the last use; or since the push, if there was none), size (bytes of
+        last_pull, last_push, idle_days (since the last use or push, whichever was later), size (bytes of
         configuration and layers, of all platforms, as far as they were seen to be pushed; layers that other images have
         too are counted with each).
 
@@ -199,11 +201,12 @@ class Stats:
         words). Everything is compared with the eight weeks before it:
 
         spike, drop: a day's pulls of a repository are far from the median of the same weekday: six times as far as is
-        usual there (median absolute distance), by 20 pulls at least, and the double or half of it.
-        silence: no pulls for three times as long as its longest pause in four weeks or more was, and for more than
+        usual there (median absolute distance) and as chance makes it, by 20 pulls at least, and the double or half.
+        silence: no pulls for four times as long as its longest pause in four weeks or more was, and for more than
         three days; `at` is the last pull.
         new_actor: a name that was not seen, or did not push to a repository that others pushed to.
         pull_loop: one client pulls one manifest 50 times on a day, and ten times as often as others do.
+        Of days in a row the first is told.
         """
         return self._answer("anomalies", parameters)
 

@@ -431,7 +431,7 @@ def _cadence_row(repository, tag, asked, several):
     times = [time for some in several for time in some]
     gaps = [later - earlier for some in several for earlier, later in pairwise(some)]
     kind = "repository" if tag is None else "immutable" if tag in IMMUTABLE else "moving"
-    median, p90, age = percentile(gaps, 0.5), percentile(gaps, 0.9), asked.now - max(times)
+    median, p90, age = percentile(gaps, 0.5), percentile(gaps, 0.9), asked.end - max(times)
     overdue = age / median if kind != "immutable" and median else None
     expected = 90 * DAY if len(times) < 3 else min(max(p90 or 7 * DAY, 7 * DAY), 90 * DAY)
     grade = None if kind == "immutable" else next(
@@ -558,6 +558,7 @@ def _unused_in(events, source, repository, asked):  # noqa: C901
 
 def adoption(events, asked):
     """How fast do clients move to a new digest, and who still pulls the old one?"""
+    asked = asked._replace(by=tuple(dict.fromkeys(asked.by)))
     tenures = defaultdict(list)
     for move in moves(events):
         is_moving = move.tag not in IMMUTABLE and move.tag not in SIGNATURES
@@ -577,7 +578,7 @@ def adoption(events, asked):
             if update.digest is not None and asked.is_in_window(update):
                 rows = _adopted(mine, number, end, [row for row in here if row.tag in (tag, None)], asked)
                 answer += [((repository, tag, update.timestamp, number, source), row) for row in rows]
-    answer.sort(key=lambda pair: (pair[0], nulls_first(pair[1][4 : 4 + len(asked.by)]), nulls_first(pair[1][:1])))
+    answer.sort(key=lambda pair: (pair[0], nulls_first(pair[1][5 : 5 + len(asked.by)]), nulls_first(pair[1][:1])))
     return without_period([row for _, row in answer], asked)
 
 
@@ -632,8 +633,8 @@ def anomalies(events, asked):
     for repository in {row.repository for row in pulled}:
         mine = [row for row in pulled if row.repository == repository]
         answer += [*_extremes(repository, mine, asked), *_silences(repository, mine, asked)]
-    if pulled:
-        known = min(day_of(row, asked) for row in pulled)
+    if seen := [*pulled, *(row for row in [*uses, *written] if row.actor is not None)]:
+        known = min(day_of(row, asked) for row in seen)
         answer += [*_new_names(uses, written, known, asked), *_new_pushers(uses, written, known, asked)]
     answer += _loops([row for row in pulled if asked.is_in_window(row)], asked)
     answer.sort(key=lambda row: (*nulls_first((row[0], row[1], row[2])), row[6]))
@@ -666,8 +667,9 @@ def _extremes(repository, mine, asked):
         before = [counts[day - week * 7 * DAY] for week in range(1, WEEKS + 1) if day - week * 7 * DAY >= start]
         if len(before) >= 4 and _is_asked_for(day, asked):
             expected = percentile(before, 0.5)
-            usual = max(1.4826 * percentile([abs(count - expected) for count in before], 0.5), expected**0.5, 1)
-            far = abs(counts[day] - expected) >= max(20, 6 * usual)
+            usual = 1.4826 * percentile([abs(count - expected) for count in before], 0.5)
+            by_chance = 2 * abs((counts[day] + 0.375) ** 0.5 - (expected + 0.375) ** 0.5)
+            far = abs(counts[day] - expected) >= max(20, 6 * usual) and by_chance >= 6
             kind = None
             if far and counts[day] >= 2 * expected:
                 kind = "spike"
@@ -684,14 +686,14 @@ def _extremes(repository, mine, asked):
 
 
 def _silences(repository, mine, asked):
-    """No pulls for more than three days, and three times as long as ever before."""
+    """No pulls for more than three days, and four times as long as ever before."""
     days = sorted({day_of(row, asked) for row in mine})
     pauses = {day: (later - day).days - 1 for day, later in pairwise([*days, _today(asked)])}
     for day, pause in pauses.items():
         earlier = [other for other in days if day - BASELINE <= other < day]
         before = [pauses[other] for other in earlier]
-        if len(before) >= 10 and day - earlier[0] >= 28 * DAY and pause > max(3, 3 * max(before)):
-            alarm = day + (max(3, 3 * max(before)) + 1) * DAY
+        if len(before) >= 10 and day - earlier[0] >= 28 * DAY and pause > max(3, 4 * max(before)):
+            alarm = day + (max(3, 4 * max(before)) + 1) * DAY
             if _is_asked_for(alarm, asked):
                 reason = f"{pause} days without a pull; the longest pause was {max(before)} days"
                 at = last([row for row in mine if day_of(row, asked) == day])
@@ -744,7 +746,8 @@ def _loops(pulled, asked):
     for row in pulled:
         who = row.actor, row.client_address, row.user_agent
         manifests[row.repository, row.digest, day_of(row, asked)][who].append(row)
-    for (repository, _, _), clients_ in manifests.items():
+    found = defaultdict(list)
+    for (repository, _, day), clients_ in manifests.items():
         for who, rows in clients_.items():
             others = [len(of_other) for other, of_other in clients_.items() if other != who]
             expected = percentile(others, 0.5) or 1
@@ -752,4 +755,8 @@ def _loops(pulled, asked):
                 reason = f"{len(rows)} pulls of one manifest on a day by {rows[0].client or who[2] or 'a client'} at "
                 reason += who[1] or "an unknown address"
                 reason += f"; the median of {len(others)} others is {expected}" if others else ""
-                yield ("pull_loop", repository, who[0], first(rows), float(len(rows)), float(expected), reason)
+                row = ("pull_loop", repository, who[0], first(rows), float(len(rows)), float(expected), reason)
+                found[repository, who, day].append(row)
+    for (repository, who, day), answer in found.items():
+        if (repository, who, day - DAY) not in found:
+            yield from answer

@@ -105,6 +105,13 @@ def test_a_tag_that_is_made_again_after_its_manifest_was_deleted_is_an_update(st
     assert [(2, 2, 1)] == rows(stats.pushes(interval="total"))
 
 
+def test_a_manifest_that_is_deleted_twice_is_gone_once(stats_of):
+    """Who came second moved nothing."""
+    deletes = (delete_of_manifest(A, at=at(day), actor=actor) for day, actor in ((2, "bob"), (3, "carol")))
+    stats = stats_of(make_push(digest=A, at=at(1)), *(event for several in deletes for event in several))
+    assert [(A, at(2), "alice"), (None, None, "bob")] == rows(stats.history()[["digest", "until", "actor"]])
+
+
 @pytest.mark.parametrize("ids", [("1", "2"), ("2", "1")])
 def test_a_push_and_a_delete_at_the_same_moment(stats_of, ids):
     """Their order is that of their ids, everywhere: whatever it is, it is one."""
@@ -730,6 +737,12 @@ def test_a_rollback_is_an_update(stats_of):
     ] == rows(stats.adoption()[ADOPTED])
 
 
+def test_after_a_rollback_the_old_one_is_what_was_there_between(stats_of):
+    """What the tag points to again is not old."""
+    stats = stats_of(update(A, at(1)), pulled("a", A, at(2)), update(B, at(3)), update(A, at(5)), pulled("a", A, at(7)))
+    assert [(A, None), (B, None), (A, None)] == rows(stats.adoption()[["digest", "last_old_pull"]])
+
+
 def test_what_does_not_move_has_no_adoption(stats_of):
     """Immutable tags, signatures, repeated pushes, and what nobody asked for."""
     stats = stats_of(
@@ -812,14 +825,14 @@ def test_four_weeks_must_be_known(store, known, expected):
 
 
 HOW_FAR = {
-    (0, 19): [], (0, 20): ["spike"], (25, 54): [], (25, 55): ["spike"], (400, 799): [], (400, 800): ["spike"],
-    (30, 1): [], (37, 1): [], (37, 0): ["drop"], (400, 201): [], (400, 200): ["drop"],
+    (0, 19): [], (0, 20): ["spike"], (25, 64): [], (25, 65): ["spike"], (400, 799): [], (400, 800): ["spike"],
+    (19, 0): [], (20, 0): ["drop"], (30, 6): [], (30, 5): ["drop"], (400, 201): [], (400, 200): ["drop"],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("usual", "today"), HOW_FAR)
 def test_how_far_is_far(store, usual, today):
-    """Six times the square root of what is expected, 20 pulls, and the double or half of it."""
+    """Six times what chance makes it, 20 pulls, and the double or half of it."""
     frame = surprises(store, *traffic([1, *[usual] * 30, today]), *traffic([1], repository="x"))
     assert HOW_FAR[usual, today] == [kind for kind in frame["kind"] if kind in ("spike", "drop")]
 
@@ -833,14 +846,14 @@ def test_what_varies_much_must_vary_more(store):
 
 
 def test_silence(store):
-    """No pulls for three times as long as ever before; since the last pull, and however it ended."""
+    """No pulls for four times as long as ever before; since the last pull, and however it ended."""
     pulls = [5, 5, 5, 5, 5, 0, 0] * 5
-    frame = surprises(store, *traffic([*pulls[:-2], *[0] * 7]))
-    last = TODAY - days(8) + 4 * GAP
-    reason = "7 days without a pull; the longest pause was 2 days"
-    assert [("silence", "team/app", None, last, 7.0, 2.0, reason)] == rows(frame)
-    ended = surprises(store, *traffic([*pulls[:-2], *[0] * 7, 5, 5], repository="b"), repository="b")
-    assert [("silence", 7.0)] == rows(ended[["kind", "observed"]])
+    frame = surprises(store, *traffic([*pulls[:-2], *[0] * 9]))
+    last = TODAY - days(10) + 4 * GAP
+    reason = "9 days without a pull; the longest pause was 2 days"
+    assert [("silence", "team/app", None, last, 9.0, 2.0, reason)] == rows(frame)
+    ended = surprises(store, *traffic([*pulls[:-2], *[0] * 9, 5, 5], repository="b"), repository="b")
+    assert [("silence", 9.0)] == rows(ended[["kind", "observed"]])
 
 
 @pytest.mark.parametrize(
@@ -849,13 +862,13 @@ def test_silence(store):
         ([1] * 29 + [0] * 3, 0),
         ([1] * 29 + [0] * 4, 1),
         ([1] * 28 + [0] * 4, 0),
-        ([1, 0, 0] * 10 + [1] + [0] * 6, 0),
-        ([1, 0, 0] * 10 + [1] + [0] * 7, 1),
+        ([1, 0, 0] * 10 + [1] + [0] * 8, 0),
+        ([1, 0, 0] * 10 + [1] + [0] * 9, 1),
         ([1, 0, 0] * 9 + [0, 1] + [0] * 20, 0),
     ],
 )
 def test_how_long_is_silence(store, pulls, expected):
-    """More than three days, more than three times the longest pause, and after ten days with pulls in four weeks."""
+    """More than three days, more than four times the longest pause, and after ten days with pulls in four weeks."""
     assert expected == len(surprises(store, *traffic(pulls)))
 
 
@@ -885,6 +898,13 @@ def test_two_weeks_must_be_known_before_a_name_is_new(store, known, expected):
     """At first everybody is."""
     newcomer = make_event(actor="mallory", at=TODAY + timedelta(hours=1))
     assert expected == len(surprises(store, *traffic([3] * known), newcomer))
+
+
+def test_a_name_that_pushed_before_anybody_pulled_is_not_new(store):
+    """A registry may be filled before it is used."""
+    early = [make_push(actor=who, at=TODAY - days(ago)) for who, ago in (("ci", 50), ("alice", 50), ("bob", 50))]
+    events = [*early, *traffic([3] * 30, people=("alice",)), make_push(actor="ci", at=TODAY - days(3))]
+    assert [] == rows(surprises(store, *events))
 
 
 def test_a_new_pusher(store):

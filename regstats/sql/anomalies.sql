@@ -1,24 +1,40 @@
 -- What is out of the ordinary?
 -- Grain: one row per surprise in the window. Time zone: of days, `tz`; `at` is an instant. Everything is compared with the
 -- eight weeks before it; what is known of less than that is compared with less, and nothing with less than said here.
--- spike, drop: the pulls of a repository on a day against those on the same weekday. Expected is their median. Usual is
--- their median distance from it (MAD) x 1.4826, but at least the square root of expected, which is what chance makes. A
--- surprise is 6 times as far, at least 20 pulls, and at least the double, or at most half. At least 4 weeks must be
--- known, and a day must be over to be a drop. Of days in a row the first is told.
+-- spike, drop: the pulls of a repository on a day against those on the same weekday. Expected is their median. It is a
+-- surprise if it is 6 times as far from it as their median distance (MAD) x 1.4826; and farther than chance makes it: 6
+-- times the standard deviation of a Poisson count, whose square roots all deviate alike, by a half (Anscombe); and by at
+-- least 20 pulls; and the double or half. At least 4 weeks must be known, and a day must be over to be a drop. Of days in
+-- a row the first is told.
 -- silence: days without a pull of a repository that had pulls on at least 10 days before the last one, over at least 4
--- weeks: more than 3, and more than 3 times as many as its longest pause.
+-- weeks: more than 3, and more than 4 times as many as its longest pause.
 -- new_actor: a name that has not been seen in any repository, or not as a pusher in a repository that others pushed to.
 -- At least 14 days must be known.
 -- pull_loop: one client that pulls one manifest at least 50 times on a day, and 10 times as often as the median client
--- that pulled it on that day (of others, if there are any).
+-- that pulled it on that day (of others, if there are any). Of days in a row the first is told.
 with counted as (
   select repository, {day} as day, count(*) as pulls, max(us) as last_us
   from pulls
   where {things} and {people} and {wide} and kind in ('pull_by_tag', 'pull_by_digest')
   group by repository, {day}
 ),
+traced as (
+  select actor, day, sum(actions) as actions, min(us) as us
+  from (
+    select actor, {day} as day, count(*) as actions, min(us) as us
+    from pulls
+    where {things} and {people} and {wide} and actor is not null
+    group by actor, {day}
+    union all
+    select actor, {day} as day, count(*), min(us)
+    from pushes
+    where {things} and {people} and {wide} and actor is not null
+    group by actor, {day}
+  ) as t
+  group by actor, day
+),
 days as (
-  -- With numbers, because dates are not subtracted alike everywhere.
+  -- From the first on that anything is known of. With numbers, because dates are not subtracted alike everywhere.
   select day, row_number() over (order by day) as number
   from ({calendar}) as d
 ),
@@ -53,9 +69,7 @@ centred as (
 ),
 spread as (
   select e.repository, e.day, e.number, e.pulls, e.expected, count(*) as weeks,
-    greatest(
-      1.4826 * percentile_disc(0.5) within group (order by abs(c.earlier - e.expected)), sqrt(e.expected), 1.0
-    ) as usual
+    percentile_disc(0.5) within group (order by abs(c.earlier - e.expected)) as mad
   from centred as e
   inner join compared as c on c.repository = e.repository and c.day = e.day
   where c.earlier is not null and abs(e.pulls - e.expected) >= 20
@@ -65,7 +79,8 @@ spread as (
 extreme as (
   select *, case when pulls > expected then 'spike' else 'drop' end as kind
   from spread
-  where abs(pulls - expected) >= 6 * usual and (pulls > expected or {day_is_over})
+  where abs(pulls - expected) >= 6 * 1.4826 * mad and 2 * abs(sqrt(pulls + 0.375) - sqrt(expected + 0.375)) >= 6
+    and (pulls > expected or {day_is_over})
 ),
 first_extreme as (
   select *, lag(number) over (partition by repository, kind order by number) as earlier from extreme
@@ -79,24 +94,9 @@ pause as (
 ),
 silence as (
   select *, count(*) over w as active_days, number - min(number) over w as known_days, max(days) over w as longest,
-    number + greatest(3, 3 * max(days) over w) + 1 as alarm
+    number + greatest(3, 4 * max(days) over w) + 1 as alarm
   from pause
   window w as (partition by repository order by number range between 56 preceding and 1 preceding)
-),
-traced as (
-  select actor, day, sum(actions) as actions, min(us) as us
-  from (
-    select actor, {day} as day, count(*) as actions, min(us) as us
-    from pulls
-    where {things} and {people} and {wide} and actor is not null
-    group by actor, {day}
-    union all
-    select actor, {day} as day, count(*), min(us)
-    from pushes
-    where {things} and {people} and {wide} and actor is not null
-    group by actor, {day}
-  ) as t
-  group by actor, day
 ),
 seen as (
   select t.*, d.number, lag(d.number) over (partition by t.actor order by d.number) as earlier
@@ -117,7 +117,9 @@ pusher as (
   inner join days as d on d.day = p.day
 ),
 known as (
-  select min(d.number) as first_number from counted as c inner join days as d on d.day = c.day
+  select min(d.number) as first_number
+  from (select day from counted union all select day from traced) as c
+  inner join days as d on d.day = c.day
 ),
 busy as (
   select client_address, {day} as day
@@ -143,8 +145,9 @@ other as (
   group by l.repository, l.digest, l.day, p.actor, p.client_address, p.user_agent
 ),
 loop as (
-  select l.*, o.others, o.median
+  select l.*, d.number, o.others, o.median
   from looped as l
+  inner join days as d on d.day = l.day
   left join (
     select m.repository, m.digest, m.day, m.actor, m.client_address, m.user_agent, count(*) as others,
       percentile_disc(0.5) within group (order by x.pulls) as median
@@ -157,6 +160,7 @@ loop as (
     on o.repository = l.repository and o.digest = l.digest and o.day = l.day
     and o.actor is not distinct from l.actor and o.client_address is not distinct from l.client_address
     and o.user_agent is not distinct from l.user_agent
+  where l.pulls >= 10 * coalesce(o.median, 1)
 ),
 surprise as (
   select kind, repository, cast(null as varchar) as actor, {day_start} as at,
@@ -168,7 +172,7 @@ surprise as (
   select 'silence', repository, null, make_timestamptz(last_us), days, longest,
     concat(days, ' days without a pull; the longest pause was ', longest, ' days')
   from silence
-  where active_days >= 10 and known_days >= 28 and days > 3 and days > 3 * longest and {alarm_in_window}
+  where active_days >= 10 and known_days >= 28 and days > 3 and days > 4 * longest and {alarm_in_window}
   union all
   select 'new_actor', null, actor, make_timestamptz(us), actions, 0,
     concat('not seen in the eight weeks before; ', actions, ' actions on the first day')
@@ -185,11 +189,16 @@ surprise as (
   union all
   select 'pull_loop', repository, actor, make_timestamptz(us), pulls, coalesce(median, 1),
     concat(
-      pulls, ' pulls of one manifest on a day by ', coalesce(client, user_agent, 'a client'), ' at ', coalesce(client_address, 'an unknown address'),
+      pulls, ' pulls of one manifest on a day by ', coalesce(client, user_agent, 'a client'), ' at ',
+      coalesce(client_address, 'an unknown address'),
       case when others > 0 then concat('; the median of ', others, ' others is ', median) else '' end
     )
-  from loop
-  where pulls >= 10 * coalesce(median, 1)
+  from loop as l
+  where not exists (
+    select 1 from loop as e
+    where e.number = l.number - 1 and e.repository = l.repository and e.actor is not distinct from l.actor
+      and e.client_address is not distinct from l.client_address and e.user_agent is not distinct from l.user_agent
+  )
 )
 select s.kind, s.repository, s.actor, s.at, s.observed, s.expected, s.reason
 from surprise as s

@@ -5,7 +5,7 @@
 -- not images. A repository's updates are its releases: pushes of manifests that were not there before; those that are
 -- less than an hour apart are one release, such as 1.2.3, 1.2 and latest, or a tag per platform.
 -- kind: `immutable` are tags that are named after one build, and are meant never to change; the others are `moving`.
--- Intervals are between updates within the window; age is up to `now`; overdue is age ÷ median interval, of what is not
+-- Intervals are between updates within the window; age is up to the window's end, or now; overdue is age ÷ median interval, of what is not
 -- immutable. grade: age ÷ expected interval up to 1 A, 2 B, 4 C, 8 D, 16 E, more F. Expected is the p90 interval, but at
 -- least 7 and at most 90 days; 90 days too where there were less than three updates.
 with recent as (
@@ -42,7 +42,7 @@ summary as (
   select repository, tag, kind, count(*) as updates, min(timestamp) as first_update, max(timestamp) as last_update,
     cast(percentile_disc(0.5) within group (order by gap) as bigint) as median_interval,
     cast(percentile_disc(0.9) within group (order by gap) as bigint) as p90_interval,
-    $now_us - max(us) as age
+    $end_us - max(us) as age
   from (
     select repository, tag, kind, timestamp, us, gap from updates
     union all

@@ -1,7 +1,7 @@
 -- What was deleted.
 -- Grain: one row per delete request and tag that went with it; one with tag NULL where no tag did. Time zone: none.
 -- A delete of a blob looks like one of a manifest: it is a manifest if that digest was ever pushed as one, listed by an
--- index that was pushed, or pulled, or if tags went with it.
+-- index that was pushed, or pulled (not as a part of an index), or if tags went with it.
 with alone as (
   select distinct source, repository, digest
   from all_changes
