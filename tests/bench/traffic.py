@@ -232,8 +232,9 @@ def _agents() -> str:
 
 
 def _day(number: int, days: int, operations: int) -> str:
+    # In two steps: as one query DuckDB 2.0.0 fails with an internal error about its cache of dictionaries.
     return f"""
-        create or replace table day as
+        create or replace table operation as
         with drawn as (
           select i, u(i, 1) as draw, u(i, 2) as x, u(i, 3) as y, u(i, 4) as z
           from range({number * 100_000_000}, {number * 100_000_000 + operations}) as o(i)
@@ -282,24 +283,24 @@ def _day(number: int, days: int, operations: int) -> str:
           select 1000000000000 + j as i, r, us, d, d // pace(r) as v, is_new and d % pace(r) = 0 as is_release
           from build
           where us >= midnight({number}) and us < midnight({number + 1})
-        ),
-        op as (
-          from pull
-          union all
-          select i, {PUSH}, 'builder', first + among(r, machines), us, r, 'main', v, d
-          from pushed, client where client = 'builder'
-          union all
-          select i, {RELEASE}, 'release', first + among(r, machines), us, r, 'latest', v, d
-          from pushed, client where client = 'release' and is_release
-          union all
-          select i, {CLEANUP}, 'cleanup', first, us, r, 'version', v - 20, (v - 20) * pace(r)
-          from pushed, client
-          where client = 'cleanup' and is_release and r % 5 = 0 and v > 20 and (v - 20) % 8 <> 7
-        ),
-        happened as (
+        )
+        from pull
+        union all
+        select i, {PUSH}, 'builder', first + among(r, machines), us, r, 'main', v, d
+        from pushed, client where client = 'builder'
+        union all
+        select i, {RELEASE}, 'release', first + among(r, machines), us, r, 'latest', v, d
+        from pushed, client where client = 'release' and is_release
+        union all
+        select i, {CLEANUP}, 'cleanup', first, us, r, 'version', v - 20, (v - 20) * pace(r)
+        from pushed, client
+        where client = 'cleanup' and is_release and r % 5 = 0 and v > 20 and (v - 20) % 8 <> 7;
+
+        create or replace table day as
+        with happened as (
           select o.*, s.step, s.method, s.called as named, us + ms * (1000 + among(i, 4000)) as moment,
             case when what = 'c' then case when c % 4 = 0 then 'c2' else 'c1' end else what end as what
-          from op as o
+          from operation as o
           inner join step as s using (op)
           where what[1] <> 'c' or is_index(r)
         )
