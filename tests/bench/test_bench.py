@@ -3,9 +3,15 @@
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
+import bench_queries
+import peers
 import pytest
+import traffic
+
+from regstats.compact import account
 
 FOLDER = Path(__file__).parent
 MISSING = [program for program in ("ab", "nginx", "docker-registry") if shutil.which(program) is None]
@@ -29,6 +35,35 @@ def test_store(tmp_path):
     assert 2 == len(tables["Targets"])
     assert ["seal", "merge and account", "rebuild"] == [row["step"] for row in tables["Events a second"]]
     assert ["as received", "journal", "sealed", "merged"] == [row["where"] for row in tables["Bytes per event"]]
+
+
+@pytest.mark.slow
+def test_queries(tmp_path):
+    """Two ways to ask give the same answer, at two lengths of the window, and every table has its rows."""
+    command = [sys.executable, str(FOLDER / "bench_queries.py"), "--output", str(tmp_path / "report.md"), "--warm"]
+    command += ["--events", "4000", "--days", "40", "--rounds", "1", "--questions", "pulls", "cadence"]
+    subprocess.run([*command, "--folder", str(tmp_path)], check=True, capture_output=True)
+    tables = dict(_tables((tmp_path / "report.md").read_text()))
+    assert 13 == len(tables["Targets"])
+    for window in ("all", "30 days"):
+        for when in ("again", "first"):
+            assert ["pulls", "cadence"] == [row["question"] for row in tables[f"{window}, {when}"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("days", [None, 30])
+def test_peers(tmp_path, days):
+    """Every peer that is asked a question counts what regstats counts."""
+    store = traffic.write(tmp_path / "store", 20_000, 40, repositories=50)
+    account(store, datetime.combine(peers.NOW, time(12), UTC))
+    data, since = peers.Data(store.root, tmp_path), peers.NOW - timedelta(days) if days else None
+    peers.write_parquet(data)
+    peers.write_sqlite(data)
+    ours, *others = [peer(data, since) for peer in (peers.Regstats, peers.Pandas, peers.Polars, peers.SQLite)]
+    for question in bench_queries.compared("30 days" if days else "all"):
+        expected = bench_queries.sums(ours.ask(question), question)
+        for other in others:
+            assert expected == bench_queries.sums(other.ask(question), question), (question, other)
 
 
 @pytest.mark.slow
