@@ -1,6 +1,6 @@
 """How quickly are questions about two years answered, and how quickly by what one would use instead?
 
-    python tests/bench/bench_queries.py [--events 50000000] [--days 730] [--rounds 5] [--limit 120] [--memory 12]
+    python tests/bench/bench_queries.py [--events 50000000] [--days 730] [--rounds 5] [--limit 120] [--memory 20]
         [--questions METRIC ...] [--warm] [--store DIRECTORY] [--folder DIRECTORY]
         [--output tests/bench/results/queries.md]
 
@@ -321,7 +321,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=730)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--limit", type=int, default=120, metavar="SECONDS", help="for one answer")
-    parser.add_argument("--memory", type=int, default=12, metavar="GB", help="for one process")
+    parser.add_argument("--memory", type=int, default=20, metavar="GB", help="for one process")
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=list(QUESTIONS), metavar="METRIC")
     parser.add_argument("--warm", action="store_true", help="the page cache is not emptied")
     parser.add_argument("--store", type=Path, help="one that traffic.py has made; else one is made")
