@@ -939,6 +939,12 @@ def test_a_pull_loop(store):
     ] == rows(frame)
 
 
+def test_a_loop_that_goes_on_is_told_once(store):
+    """Of days in a row the first one, of whatever manifest; after a day without, it is another."""
+    days_ = surprises(store, *traffic([60, 70, 80, 0, 90], people=("alice",)))
+    assert [(90.0, 1), (60.0, 5)] == [(row.observed, (TODAY - row.at).days) for row in days_.itertuples()]
+
+
 @pytest.mark.parametrize(("pulls", "others", "expected"), [(49, 1, 0), (50, 1, 1), (50, 5, 1), (50, 6, 0), (59, 6, 0)])
 def test_how_often_is_a_loop(store, pulls, others, expected):
     """Fifty times, and ten times as often as others."""
