@@ -1,6 +1,9 @@
 """Every metric against numbers that were counted by hand."""
 
+import subprocess
+import sys
 import threading
+import warnings
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -350,6 +353,23 @@ def test_sql(stats_of):
     }
     assert {"events": 2, "pulls": 1, "pushes": 1, "deletes": 0, "deliveries": 2} == counted
     assert 1 == len(stats.sql("from events where repository = $name", name="a").to_arrow_table())
+
+
+def test_sql_hands_over_to_whatever_is_used(stats_of):
+    """Arrow, pandas and polars; a glob in a value is text."""
+    relation = stats_of(make_event(repository="a")).sql("select repository, us from pulls where tag <> $odd", odd="'*")
+    assert ["a"] == relation.to_arrow_table()["repository"].to_pylist()
+    assert ["a"] == list(relation.pl()["repository"])
+    with warnings.catch_warnings(action="ignore"):  # DuckDB's own, with pandas 3
+        assert ["a"] == list(relation.df()["repository"])
+
+
+def test_importing_is_quick():
+    """Nothing large comes along before it is used."""
+    script = "import sys, regstats; print({'pandas', 'duckdb', 'plotly', 'pyarrow', 'flask'} & sys.modules.keys())"
+    assert (
+        "set()\n" == subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout
+    )
 
 
 def test_repr(store, stats_of):
