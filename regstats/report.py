@@ -53,7 +53,9 @@ def render(stats: Stats, *, since: Moment | None = None, until: Moment | None = 
         excluded=str(stats.exclude),
         sections=[
             _section("Use", "How often is it pulled?", charts.pulls(pulls), repositories.drop(columns=_LEFT_OUT)),
-            _section("Maintenance", "How often is it updated?", charts.cadence(cadence), cadence),
+            _section(
+                "Maintenance", "How often is it updated?", charts.cadence(cadence), cadence.drop(columns="first_update")
+            ),
             _section("Activity", "Who does what?", charts.activity(activity), activity),
         ],
         plotly=plotly.offline.get_plotlyjs(),

@@ -39,13 +39,18 @@ class Stats:
 
     Every metric takes the same parameters: `repository`, `tag`, `actor`, `client`, `source` (globs, or lists of them),
     `since` and `until` (ISO date or time, or `30d`, `12h`, `4w` before now), `interval` (hour, day, week, month,
-    total), `by` (columns), `tz` (default UTC), `limit`. A wrong one raises ParameterError, a ValueError.
+    total) and `by` (columns) where it counts something, `tz` (default UTC), `limit`. A wrong one raises ParameterError,
+    a ValueError, and so does one that it has not (`metrics.METRICS` says which it has).
 
-    Times are UTC and time-zone-aware; `period` is a plain date in `tz`, or for hours a time in `tz`; intervals and ages
-    are timedeltas. Each call sees what was acknowledged until then. May be used from several threads.
+    If `now` is set, nothing counts that happened later.
 
-    Who is excluded (`exclude`, by default proxies and replication) counts nowhere but in `sql` over `events` and
-    `deliveries`; every frame names it in `attrs["excluded"]`.
+    Times are UTC and time-zone-aware (datetime64[us, UTC]); `period` is a plain date in `tz` (datetime64[us]), or for
+    hours a time in `tz`; intervals and ages are timedelta64[us], counts int64, shares float64, names str.
+
+    Each call sees what was acknowledged until then. May be used from several threads.
+
+    Who is excluded (`exclude`, by default proxies and replication) counts nowhere but in `history`, in `health`, and in
+    `sql` over `changes`, `moves`, `events` and `deliveries`; every frame names it in `attrs["excluded"]`.
     """
 
     def __init__(
