@@ -10,14 +10,13 @@ from regstats import payloads
 from regstats.check import check
 from regstats.compact import account, compact
 from regstats.config import Retention
+from regstats.metrics import METRICS
 from regstats.payloads import distribution
 from regstats.rebuild import Contents, contents, rebuild, replay
 from regstats.sealing import seal
 from regstats.stats import Stats
 
 pytestmark = pytest.mark.slow
-
-METRICS = ("pulls", "pushes", "repositories", "cadence", "activity", "health")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from regstats.compact import compact
 from regstats.config import NOBODY, Settings
 from regstats.formats import FORMATS
 from regstats.journal import Journal
+from regstats.metrics import METRICS
 from regstats.parameters import DIMENSIONS, INTERVALS
 from regstats.rebuild import rebuild
 from regstats.sealing import seal
@@ -231,10 +232,10 @@ def assert_answers(store):
     """Every metric can be had, for every interval and by every column, and be shown."""
     for now in (NOW, NOW + days(1)):
         stats = Stats(store.root, now=now, exclude=NOBODY)
-        frames = [stats.repositories(), stats.cadence(), stats.health(), stats.quarantine(limit=50)]
+        frames = [stats.quarantine(limit=50), *(getattr(stats, metric)() for metric in METRICS)]
         for interval in INTERVALS:
             frames += [metric(interval=interval, tz="Asia/Kathmandu") for metric in (stats.pulls, stats.pushes)]
-        frames += [stats.activity(), stats.activity(interval="day"), stats.pulls(by=list(DIMENSIONS))]
+        frames += [stats.activity(interval="day"), stats.pulls(by=list(DIMENSIONS), interval="total")]
         for frame in frames:
             for write in FORMATS.values():
                 write(frame.drop(columns="body", errors="ignore").head(500))
