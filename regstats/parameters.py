@@ -123,22 +123,18 @@ def understand(
     If `now` `is_past`, nothing counts that happened later. Else it is the clock, and a registry's clock may be ahead.
     Raises ParameterError, a ValueError: an unknown parameter (listing the right ones), or a value that is not one.
     """
-    unknown = sorted(given.keys() - set(known))
-    if unknown:
-        raise ParameterError(f"Unknown parameter {unknown[0]!r}. There are: {', '.join(known)}.")
-    asked = {name: value for name, value in given.items() if value is not None}
+    asked = _asked(given, known)
     tz = _zone(asked.get("tz", "UTC"))
     since, until, at = (moment(name, asked.get(name), now=now, tz=tz) for name in ("since", "until", "at"))
     end = min(until or now, now)
     before = since - (end - since) if since else None
     chosen = _one_of("interval", asked.get("interval", interval), INTERVALS)
     before_end = _before(until, "until") + (_before(now, "now", "<=") if is_past else [])
-    after_start = ["timestamp >= $since and date >= $since_date"] if since else []
     return Query(
         places=_all(_matching(asked, column) for column in ("source", "repository")),
         tags=_all([_matching(asked, "tag")]),
         people=_all(_matching(asked, column) for column in ("actor", "client")),
-        window=_all(after_start + before_end),
+        window=_all(["timestamp >= $since and date >= $since_date" if since else "", *before_end]),
         past=_all(before_end),
         values=_values(asked)
         | _moments(since=since, until=until, now=now, end=end, at=at, before=before)
@@ -155,6 +151,14 @@ def understand(
         measure=_one_of("measure", asked.get("measure", MEASURES[0]), MEASURES),
         at=at,
     )
+
+
+def _asked(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """The parameters that were given, all of them known."""
+    unknown = sorted(given.keys() - set(known))
+    if unknown:
+        raise ParameterError(f"Unknown parameter {unknown[0]!r}. There are: {', '.join(known)}.")
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _matching(asked: Mapping[str, Any], column: str) -> str:
