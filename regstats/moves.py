@@ -5,6 +5,7 @@ last week's were updates. So the moves of a closed date are kept with what was t
 derived from them. A late push puts all dates from its own on out of date.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import date
 
@@ -38,16 +39,16 @@ def kept(parts: Iterable[Part]) -> list[Part]:
 
 
 def _names(parts: list[Part]) -> dict[date, str]:
-    """What the parts of moves are called: after the rule, and how many changes there were up to their date.
+    """What the parts of moves are called: after the rule, and how many changes there were on each date up to theirs.
 
     Up to the first date whose changes are not kept.
     """
-    changes, names, total = CHANGES.kept(parts), {}, 0
+    changes, names, counts = CHANGES.kept(parts), {}, hashlib.sha256()
     for day in by_date(parts, "events"):
         if day not in changes:
             break
-        total += changes[day].rows
-        names[day] = f"{rule('moves')}-{total}"
+        counts.update(f"{day} {changes[day].rows};".encode() if changes[day].rows else b"")
+        names[day] = f"{rule('moves')}-{counts.hexdigest()[:16]}"
     return names
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from makers import NOW, days, envelope, journalled, make_event, make_push
@@ -155,14 +156,24 @@ def test_events_that_were_never_made(sound):
     assert WELL == counted(sound)
 
 
-def test_pulls_that_are_wrong(sound):
-    """Only a deep check makes them again."""
-    part = part_of(sound, "pulls")
+@pytest.mark.parametrize(
+    ("table", "column", "value", "source"),
+    [
+        ("pulls", "requests", 7, "events"),
+        ("changes", "action", "delete", "events"),
+        ("moves", "before", "sha256:b", "changes"),
+    ],
+)
+def test_what_is_derived_and_wrong(sound, table, column, value, source):
+    """Only a deep check makes it again."""
+    part, numbers = part_of(sound, table), Stats(sound.root, now=NOW).pushes()
     rows = pq.read_table(sound.path_of(part), partitioning=None)
-    pq.write_table(rows.set_column(rows.schema.get_field_index("requests"), "requests", [[7]]), sound.path_of(part))
+    field = rows.schema.get_field_index(column)
+    pq.write_table(rows.set_column(field, rows.schema.field(column), [[value]]), sound.path_of(part))
     assert [] == check(sound, NOW)
-    finds(sound, "Its pulls are not those of the events", part.path, deep=True)
+    finds(sound, f"Its {table} are not those of the {source}", part.path, deep=True)
     assert WELL == counted(sound)
+    pd.testing.assert_frame_equal(numbers, Stats(sound.root, now=NOW).pushes())
 
 
 def test_what_a_crash_left_behind_is_no_problem(sound):

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from makers import NOW, days, envelope, journalled, make_event
+from makers import NOW, days, envelope, journalled, make_event, make_push
 
 from regstats import compact as compact_module
 from regstats import store as store_module
+from regstats.check import check
 from regstats.compact import HANDFUL, account, compact, merge, sweep, too_many
 from regstats.config import Retention
 from regstats.parts import Part
@@ -105,6 +106,33 @@ def test_what_comes_after_midnight_changes_the_day_before(store, sealed):
         seal(store)
     assert [1, 0] == list(Stats(store.root).pulls(interval="total").iloc[0][["pulls", "version_checks"]])
     assert [pd.Timestamp(2026, 11, 23)] == list(Stats(store.root).pulls(until="2026-11-24")["period"])
+
+
+def updates(store):
+    """Of each day up to yesterday: how many, by whoever reads now."""
+    return list(Stats(store.root, now=NOW).pushes(since="2026-11-21", until="2026-11-24")["updates"])
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_late_push_changes_what_came_after_it(store, sealed):
+    """What a tag pointed to before is kept with its moves, date after date; all from the late one on are made again."""
+    for age, digest in ((3, "sha256:a"), (1, "sha256:a")):
+        journalled(store, envelope(make_push(at=NOW - days(age), digest=digest)))
+    journalled(store, envelope(make_event(at=NOW - days(2))))
+    seal(store)
+    account(store, NOW)
+    kept_moves = [part.path for part in store.manifest().parts if part.table == "moves"]
+    assert (3, [1, 0, 0]) == (len(kept_moves), updates(store))
+    journalled(store, envelope(make_push(at=NOW - days(2), digest="sha256:b")))
+    if sealed:
+        seal(store)
+    assert [1, 1, 1] == updates(store)
+    seal(store)
+    account(store, NOW)
+    assert [1, 1, 1] == updates(store)
+    after = [part.path for part in store.manifest().parts if part.table == "moves"]
+    assert (kept_moves[:1], []) == (after[:1], sorted(set(kept_moves[1:]) & set(after[1:])))
+    assert [] == check(store, NOW, deep=True)
 
 
 def part(rows, name="part"):
@@ -219,14 +247,14 @@ def test_retention(many_parts):
     assert 0 == compact(many_parts, NOW, Retention(deliveries="2d", events="2d")).expired
     assert everything == many_parts.manifest().parts
     assert 1 == compact(many_parts, NOW, Retention(deliveries="1d")).expired
-    assert ["changes", "events", "pulls"] == [
+    assert ["blobs", "changes", "events", "moves", "pulls"] == [
         p.table for p in many_parts.manifest().parts if p.date == (NOW - days(2)).date()
     ]
-    assert 3 == compact(many_parts, NOW, Retention(events="1d")).expired
+    assert 5 == compact(many_parts, NOW, Retention(events="1d")).expired
     assert {NOW.date()} == {p.date for p in many_parts.manifest().parts}
 
 
-@pytest.mark.parametrize("table", ["events", "deliveries", "pulls", "changes"])
+@pytest.mark.parametrize("table", ["events", "deliveries", "pulls", "changes", "moves", "blobs"])
 def test_what_a_crash_left_behind_is_removed(many_parts, table):
     """Unfinished files, and parts that never came to count."""
     compact(many_parts, NOW)
