@@ -7,6 +7,7 @@ naive datetimes (days) or instants (hours). What counts as a pull is `oracle`'s 
 from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
+from functools import partial
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
 from math import ceil
@@ -341,6 +342,12 @@ def repositories(events, asked):
     return without_period(answer, asked)
 
 
+def _is_of_row(key, asked, row):
+    """Whether it is of the tag that a row of the answer is about; if asked by source, of the same source."""
+    of_row = dict(zip(dict.fromkeys(["period", "repository", "tag", *asked.by]), key, strict=True))
+    return all(getattr(row, column) == of_row[column] for column in ("repository", "tag", "source") if column in of_row)
+
+
 def tags(events, asked):
     """What is there, tag by tag?"""
     uses = grouped((row for row in used(events, asked) if row.kind != "lookup"), asked, "repository", "tag")
@@ -348,12 +355,11 @@ def tags(events, asked):
     answer = []
     for key in dict.fromkeys([*uses, *written]):
         before, after = _totals(uses[key], written[key])
-        mine = [row for row in moves(events) if asked.is_thing(row) and asked.is_past(row)]
-        mine = [row for row in mine if (row.repository, row.tag) == key[1:3]]
-        if "source" in asked.by:
-            mine = [row for row in mine if row.source == key[3 + list(asked.by).index("source")]]
-        seen = max(uses[key], key=lambda row: (row.timestamp, row.digest), default=None)
-        digest = in_order(mine)[-1].digest if mine else seen.digest if key[2] is not None else None
+        of_tag = partial(_is_of_row, key, asked)
+        mine = [row for row in moves(events) if asked.is_thing(row) and asked.is_past(row) and of_tag(row)]
+        seen = [row for rows in uses.values() for row in rows if of_tag(row)]  # in the window, whatever it is split by
+        last_seen = max(seen, key=lambda row: (row.timestamp, row.digest), default=None)
+        digest = in_order(mine)[-1].digest if mine else last_seen.digest if key[2] is not None else None
         answer.append((*key, digest, *before, *after))
     width = len(dict.fromkeys(["repository", "tag", *asked.by])) + 1
     answer.sort(key=lambda row: (nulls_first(row[:1]), -row[width + 1], -row[width + 4], nulls_first(row[1:width])))

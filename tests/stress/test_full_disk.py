@@ -57,7 +57,7 @@ class Ballast:
 
 
 def counted(store):
-    stats = Stats(store.root, now=NOW)
+    stats = Stats(store.root)
     ((events, distinct),) = stats.sql("select count(*), count(distinct event_id) from events").fetchall()
     assert events == distinct
     assert events == stats.pulls(interval="total")["requests"].sum()
