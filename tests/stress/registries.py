@@ -49,7 +49,9 @@ class Registries:
         self._began, self._lock = utc_now(), threading.Lock()
         self._stop, self._give_up = threading.Event(), threading.Event()
         self._threads = [
-            threading.Thread(target=self._run, args=(name, random.Random(rng.random()))) for name in range(number)
+            # Daemons: a test that fails before it stops them must not keep the whole run from ending.
+            threading.Thread(target=self._run, args=(name, random.Random(rng.random())), daemon=True)
+            for name in range(number)
         ]
 
     def start(self):
