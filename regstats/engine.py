@@ -123,7 +123,7 @@ class Engine:
         made, table = self._open.get(derived.table), f"open_{derived.table}"
         if made is None:
             made = set()
-            self._connection.execute(f"create table {table} as {derived.sql([])}")
+            self._connection.execute(f"create or replace table {table} as {derived.sql([])}")
         for sql in (
             f"delete from {table} where {among(day for day, *_ in made - wanted)}",
             f"insert into {table} {derived.sql(day for day, *_ in wanted - made)}",
