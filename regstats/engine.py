@@ -107,15 +107,14 @@ class Engine:
 
     def _derive(self, derived: Derived) -> None:
         """The view of a derived table: what is kept of dates that are accounted for, and all other dates, made now."""
-        events = by_date([*self._parts, *self._unsealed_parts()], "events")
-        basis = {day: derived.basis(events, day) for day in events}
-        kept = [part for part in self._parts if part.table == derived.table and part.name == basis.get(part.date)]
+        parts = [*self._parts, *self._unsealed_parts()]
+        events, kept = by_date(parts, "events"), derived.kept(parts)
         wanted = {
-            (day, *(part.name for near, parts in events.items() if abs(near - day) <= derived.reach for part in parts))
-            for day in basis.keys() - {part.date for part in kept}
+            (day, *(part.name for near, some in events.items() if abs(near - day) <= derived.reach for part in some))
+            for day in events.keys() - kept.keys()
         }
         self._make_open(derived, wanted)
-        queries = self._sealed((part for part in kept if part.rows), derived.columns)
+        queries = self._sealed((part for part in kept.values() if part.rows), derived.columns)
         self._define_view(f"all_{derived.table}", "timestamp", [*queries, f"from open_{derived.table}"])
 
     def _make_open(self, derived: Derived, wanted: set[tuple[Any, ...]]) -> None:
