@@ -6,19 +6,30 @@ registry holds, and the sizes of what is pushed, apart from the many others.
 
 So a date is derived from its own events, pulls also from its neighbours', by whoever needs it: a reader for dates that
 are open, the collector once for a date that is closed. The rows are the same.
+
+What is kept of a month that is over lies in one part: a file for each date of some years takes longer to open than to
+read. Of such a part a date may be out of date, and then have a part of its own until the month is gathered again.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from regstats.database import connect_for_upkeep, read_parquet, sql_text
-from regstats.parts import DAY, EDGE, EVENTS, Part, TableName, by_date
+from regstats.parts import DAY, EDGE, EVENTS, Day, Part, TableName, by_date
 from regstats.store import Store
+
+ORDER = "repository, tag, timestamp, source, event_id"
+"""Of the rows of a date: the one that is read fastest."""
+
+Kept = dict[date, tuple[Part, Day]]
+"""What is kept of some dates: in which part, and as what."""
 
 
 class Derived(NamedTuple):
@@ -28,7 +39,7 @@ class Derived(NamedTuple):
     columns: tuple[str, ...]
     reach: timedelta
     """How far from a date the dates are whose events matter for it."""
-    order: str = "repository, tag, timestamp, source, event_id"
+    order: str = ORDER
 
     def basis(self, events: dict[date, list[Part]], day: date) -> str:
         """A name for what the rows of a date are made from: the rule, and the events of that date and near it.
@@ -40,21 +51,22 @@ class Derived(NamedTuple):
             late = sum(part.late for part in events.get(day - DAY, []))
             early = sum(part.early for part in events.get(day + DAY, []))
             counts = [late, *counts, early]
-        return "-".join([rule(self.table), *map(str, counts)])
+        return "-".join([rule(self.table, self.columns), *map(str, counts)])
 
-    def kept(self, parts: Iterable[Part]) -> dict[date, Part]:
-        """The parts that are made from the events as they are now; any other is out of date."""
+    def kept(self, parts: Iterable[Part]) -> Kept:
+        """What is made from the events as they are now; anything else is out of date."""
         parts = list(parts)
         events = by_date(parts, "events")
-        mine = (part for part in parts if part.table == self.table)
-        return {part.date: part for part in mine if part.name == self.basis(events, part.date)}
+        return {
+            day.date: (part, day) for part, day in made(parts, self.table) if day.name == self.basis(events, day.date)
+        }
 
     def sql(self, days: Iterable[date]) -> str:
         """The rows of some dates as a query over `events`."""
         wanted = sorted(set(days))
         dates = _near(wanted) if self.reach else among(wanted)
         text = sql_text(f"views/{self.table}").replace("{dates}", dates)
-        return f"select {', '.join(self.columns)}, date from ({text}) as p where {among(wanted)}"
+        return f"select {', '.join(self.columns)} from ({text}) as p where {among(wanted)}"
 
     def of_date(self, store: Store, parts: Iterable[Part], day: date) -> pa.Table:
         """The rows of a date, from its events and those around it."""
@@ -62,15 +74,14 @@ class Derived(NamedTuple):
         events = read_parquet(map(store.path_of, around), EVENTS.names)
         with connect_for_upkeep(store.root) as connection:
             connection.execute(f"create view events as select *, epoch_us(timestamp) as us from ({events})")
-            rows = f"select * exclude date from ({self.sql([day])}) order by {self.order}"
-            return connection.sql(rows).to_arrow_table()
+            return connection.sql(f"{self.sql([day])} order by {self.order}").to_arrow_table()
 
 
 PULLS = Derived(
     "pulls",
     (
         "timestamp", "source", "repository", "tag", "digest", "media_type", "kind", "actor", "client_address",
-        "user_agent", "client", "client_version", "requests", "blobs", "bytes", "downloaded", "event_id",
+        "user_agent", "client", "client_version", "requests", "blobs", "bytes", "downloaded", "event_id", "date",
     ),
     reach=DAY,
 )  # fmt: skip
@@ -79,11 +90,13 @@ CHANGES = Derived(
     (
         "timestamp", "source", "repository", "tag", "digest", "media_type", "size", "action", "kind",
         "reference_digests", "actor", "client_address", "user_agent", "client", "client_version", "request_id",
-        "event_id", "tags",
+        "event_id", "tags", "date",
     ),
     reach=timedelta(0),
 )  # fmt: skip
-BLOBS = Derived("blobs", ("timestamp", "source", "digest", "size"), reach=timedelta(0), order="source, digest, size")
+BLOBS = Derived(
+    "blobs", ("timestamp", "source", "digest", "size", "date"), reach=timedelta(0), order="source, digest, size"
+)
 DERIVED = (PULLS, CHANGES, BLOBS)
 
 
@@ -93,9 +106,33 @@ def is_closed(day: date, now: datetime) -> bool:
 
 
 @cache
-def rule(table: TableName) -> str:
-    """A name for the text of the rule by which a table is derived."""
-    return hashlib.sha256(sql_text(f"views/{table}").encode()).hexdigest()[:8]
+def rule(table: TableName, columns: tuple[str, ...]) -> str:
+    """A name for the text of the rule by which a table is derived, and for its columns."""
+    return hashlib.sha256(f"{sql_text(f'views/{table}')}{columns}".encode()).hexdigest()[:8]
+
+
+def made(parts: Iterable[Part], table: TableName) -> Iterator[tuple[Part, Day]]:
+    """All that there is of a table, date by date, whether it is out of date or not."""
+    return ((part, day) for part in parts if part.table == table for day in part.contents)
+
+
+def read(store: Store, kept: Kept, columns: tuple[str, ...]) -> list[str]:
+    """The queries that read what is kept; none where nothing is."""
+    dates: dict[Part, list[date]] = {}
+    for part, day in kept.values():
+        dates.setdefault(part, []).append(day.date)
+    whole = [part for part, days in dates.items() if len(days) == len(part.contents)]
+    queries = [read_parquet(map(store.path_of, whole), columns)] if whole else []
+    return queries + [
+        f"select * from ({read_parquet([store.path_of(part)], columns)}) as p where {among(days)}"
+        for part, days in dates.items()
+        if part not in whole
+    ]
+
+
+def rows_of(store: Store, part: Part, day: date) -> pa.Table:
+    """The rows that a part has of a date."""
+    return pq.read_table(store.path_of(part), partitioning=None, filters=pc.field("date") == day)
 
 
 def _near(days: list[date]) -> str:

@@ -1,6 +1,7 @@
 """`regstats check`: is everything in the store as it was promised? And `--repair`, for what can be repaired."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import date, datetime
@@ -105,7 +106,10 @@ def _described(store: Store, part: Part) -> Part:
     missing = [f.name for f in _SCHEMAS.get(part.table, []) if f.name not in table.schema.names]
     if missing:
         raise KeyError(f"no column {', '.join(missing)}")
-    return describe(part.table, part.date, part.name, table)
+    actual = describe(part.table, part.date, part.name, table)
+    rows = Counter(table["date"].to_pylist()) if part.days else {}
+    days = tuple(msgspec.structs.replace(day, rows=rows.get(day.date, 0)) for day in part.days)
+    return msgspec.structs.replace(actual, days=days)
 
 
 def _loss(part: Part) -> str:
@@ -235,10 +239,9 @@ def _derived(store: Store) -> Iterator[Finding]:
     """What is kept of a date is what would be derived now."""
     parts = store.manifest().parts
     for derived in accounting.DERIVED:
-        for day, part in derived.kept(parts).items():
+        for day, (part, _) in derived.kept(parts).items():
             made = derived.of_date(store, parts, day)
-            kept = pq.read_table(store.path_of(part), partitioning=None)
-            if not made.equals(kept.cast(made.schema)):
+            if not made.equals(accounting.rows_of(store, part, day).cast(made.schema)):
                 what, mend = f"Its {derived.table} are not those of the events.", partial(_give_up, store, part)
                 yield Finding(part.path, what, "account for the date again", mend)
     for part in moves.wrong(store, parts):

@@ -148,7 +148,8 @@ def compact(data: str, file: Path | None) -> None:
     store, retention = Store(data), config.load(file).retention
     done = work(_COMPACTING, lambda _: upkeep.compact(store, utc_now(), retention))
     click.echo(
-        f"Merged away {done.merged:,} parts, accounted for the pulls of {done.accounted:,} dates, dropped "
+        f"Merged away {done.merged:,} parts, accounted for the pulls of {done.accounted:,} dates, "
+        f"gathered {done.gathered:,} parts by month, dropped "
         f"{done.expired:,} parts that are older than retention allows, removed {done.removed:,} files of no use."
     )
 

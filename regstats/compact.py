@@ -6,7 +6,7 @@ Deliveries are taken meanwhile; only sealing waits.
 
 import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,18 @@ import duckdb
 from regstats import accounting, moves
 from regstats.config import FOR_EVER, Retention, age_of
 from regstats.database import connect, connect_for_upkeep, literal, read_parquet
-from regstats.parts import COMPRESSION_LEVEL, DELIVERIES, EVENTS, KEYS, TABLES, Part, TableName, appearing, by_date
+from regstats.parts import (
+    COMPRESSION_LEVEL,
+    DELIVERIES,
+    EDGE,
+    EVENTS,
+    KEYS,
+    TABLES,
+    Part,
+    TableName,
+    appearing,
+    by_date,
+)
 from regstats.store import GRACE, Store, utc_now
 
 HANDFUL = 8
@@ -39,6 +50,26 @@ _MERGED: dict[TableName, _Shape] = {
 }
 
 
+_ROW_GROUP = (
+    122_880  # rows of a month's part: small enough for DuckDB to leave out those of other dates, and for all cores
+)
+
+
+class _Gathered(NamedTuple):
+    """A table of which a month is one part."""
+
+    table: TableName
+    columns: tuple[str, ...]
+    order: str
+    kept: Callable[[Iterable[Part]], accounting.Kept]
+
+
+_GATHERED = (
+    *(_Gathered(derived.table, derived.columns, derived.order, derived.kept) for derived in accounting.DERIVED),
+    _Gathered("moves", moves.COLUMNS, accounting.ORDER, moves.kept),
+)
+
+
 class Compacted(NamedTuple):
     """What was done."""
 
@@ -46,6 +77,8 @@ class Compacted(NamedTuple):
     """Parts that became part of another."""
     accounted: int = 0
     """Dates whose pulls were accounted for."""
+    gathered: int = 0
+    """Parts that became part of one of their month."""
     expired: int = 0
     """Parts that were older than retention allows."""
     removed: int = 0
@@ -62,6 +95,7 @@ def compact(store: Store, now: datetime, retention: Retention = FOR_EVER, *, clo
         expired=expire(store, now, retention),
         merged=merge(store, now, closed=closed),
         accounted=account(store, now),
+        gathered=gather(store, now) if closed else 0,
         removed=sweep(store),
     )
 
@@ -71,7 +105,8 @@ def expire(store: Store, now: datetime, retention: Retention) -> int:
     with store.exclusive():
         ages = dict.fromkeys(TABLES, retention.events) | {"deliveries": retention.deliveries}
         first = {table: (now - age_of(text)).date() for table, text in ages.items() if text is not None}
-        expired = [part for part in store.manifest().parts if part.table in first and part.date < first[part.table]]
+        parts = (part for part in store.manifest().parts if part.table in first)
+        expired = [part for part in parts if part.contents[-1].date < first[part.table]]
         if expired:
             store.commit(drop=expired)
     return len(expired)
@@ -113,13 +148,23 @@ def _merged(store: Store, parts: list[Part]) -> Part:
     """One part of the rows of several of a date, in the order that is read fastest, on disk."""
     table, day = parts[0].table, parts[0].date
     columns, order, row_group = _MERGED[table]
-    name = "merged-" + hashlib.sha256("\n".join(sorted(part.name for part in parts)).encode()).hexdigest()[:24]
+    name = _name("merged", sorted(part.name for part in parts))
     made = Part(table, day, name, sum(p.rows for p in parts), sum(p.early for p in parts), sum(p.late for p in parts))
     rows = f"select {', '.join(columns)} from ({read_parquet(map(store.path_of, sorted(parts)), columns)}) {order}"
+    return _copied(store, made, rows, row_group)
+
+
+def _copied(store: Store, part: Part, rows: str, row_group: int) -> Part:
+    """A part on disk of the rows of a query."""
     form = f"format parquet, parquet_version v2, compression zstd, compression_level {COMPRESSION_LEVEL}"
-    with appearing(store.root / made.path) as unseen, connect_for_upkeep(store.root, "512MB") as connection:
+    with appearing(store.root / part.path) as unseen, connect_for_upkeep(store.root, "512MB") as connection:
         connection.execute(f"copy ({rows}) to {literal(str(unseen))} ({form}, row_group_size {row_group})")
-    return made
+    return part
+
+
+def _name(kind: str, of: Iterable[str]) -> str:
+    names = "\n".join(of)
+    return f"{kind}-{hashlib.sha256(names.encode()).hexdigest()[:24]}"
 
 
 def account(store: Store, now: datetime) -> int:
@@ -146,7 +191,8 @@ def _account(store: Store, day: date) -> None:
         if day not in derived.kept(parts)
     ]
     tables = {part.table for part in made}
-    store.commit(add=made, drop=(p for p in parts if p.date == day and p.table in tables and p not in made))
+    single = (p for p in parts if p.date == day and p.table in tables and not p.days)
+    store.commit(add=made, drop=(part for part in single if part not in made))
 
 
 def _unaccounted(store: Store, now: datetime) -> list[date]:
@@ -157,6 +203,42 @@ def _unaccounted(store: Store, now: datetime) -> list[date]:
 
 def _closed(store: Store, now: datetime) -> list[date]:
     return [day for day in by_date(store.manifest().parts, "events") if accounting.is_closed(day, now)]
+
+
+def gather(store: Store, now: datetime) -> int:
+    """Makes one part of what is derived from the dates of a month that is over; how many parts that saved."""
+    saved = 0
+    for table in _GATHERED:
+        with store.exclusive():
+            for month in _months(store, now):
+                saved += _gather(store, table, month)
+    return saved
+
+
+def _gather(store: Store, table: _Gathered, month: date) -> int:
+    parts = store.manifest().parts
+    days, kept = [day for day in by_date(parts, "events") if _month(day) == month], table.kept(parts)
+    if not kept.keys() >= set(days):
+        return 0
+    mine = [part for part in parts if part.table == table.table and _month(part.date) == month]
+    contents = tuple(kept[day][1] for day in days)
+    if [part.days for part in mine] == [contents]:
+        return 0
+    name = _name("month", (day.name for day in contents))
+    made = Part(table.table, month, name, sum(day.rows for day in contents), days=contents)
+    queries = accounting.read(store, {day: kept[day] for day in days}, table.columns)
+    rows = f"from ({' union all '.join(queries)}) order by date, {table.order}"
+    store.commit(add=[_copied(store, made, rows, _ROW_GROUP)], drop=mine)
+    return len(mine) - 1
+
+
+def _months(store: Store, now: datetime) -> list[date]:
+    """The months that are over, and of which there are events."""
+    return sorted({_month(day) for day in _closed(store, now)} - {_month((now - EDGE).date())})
+
+
+def _month(day: date) -> date:
+    return day.replace(day=1)
 
 
 def sweep(store: Store) -> int:
@@ -203,7 +285,7 @@ def has_rows_of_its_own(store: Store, orphan: Part) -> bool:
 def unfinished(store: Store) -> list[Path]:
     """Files that were being written when their writer died. Those that write them hold the lock, but for segments."""
     segments = [path for path in store.journal.glob("*.new") if _age(path) > GRACE]
-    return [*store.root.glob("*.tmp"), *store.root.glob("*/date=*/*.tmp"), *(store.root / "tmp").glob("*"), *segments]
+    return [*store.root.glob("*.tmp"), *store.root.glob("*/*=*/*.tmp"), *(store.root / "tmp").glob("*"), *segments]
 
 
 def _age(path: Path) -> timedelta:

@@ -34,12 +34,13 @@ def sql_text(name: str) -> str:
 
 
 def read_parquet(files: Iterable[str], columns: Iterable[str]) -> str:
-    """The rows of some Parquet files as a query: these columns, and `date` from the name of the directory."""
+    """The rows of some Parquet files as a query: these columns, and `date` from the name of the directory if not."""
     # Columns by name: hive partitioning would make one of every `key=value` directory above the store, too.
-    return (
-        f"select {', '.join(columns)}, date "
-        f"from read_parquet([{', '.join(map(_file, files))}], hive_partitioning = true, hive_types = {{date: date}})"
-    )
+    columns, listed = list(columns), ", ".join(map(_file, files))
+    if "date" in columns:
+        return f"select {', '.join(columns)} from read_parquet([{listed}], hive_partitioning = false)"
+    options = "hive_partitioning = true, hive_types = {date: date}"
+    return f"select {', '.join(columns)}, date from read_parquet([{listed}], {options})"
 
 
 def literal(text: str) -> str:

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from regstats import moves
-from regstats.accounting import DERIVED, Derived, among
+from regstats.accounting import DERIVED, Derived, among, read
 from regstats.config import Exclude
 from regstats.database import connect, literal, read_parquet, sql_text
 from regstats.events import unique
@@ -114,7 +114,7 @@ class Engine:
             for day in events.keys() - kept.keys()
         }
         self._make_open(derived, wanted)
-        queries = self._sealed((part for part in kept.values() if part.rows), derived.columns)
+        queries = read(self._store, kept, derived.columns)
         self._define_view(f"all_{derived.table}", "timestamp", [*queries, f"from open_{derived.table}"])
 
     def _make_open(self, derived: Derived, wanted: set[tuple[Any, ...]]) -> None:
@@ -134,8 +134,8 @@ class Engine:
         """The view of moves: what is kept, and those that follow on it."""
         parts = [*self._parts, *self._unsealed_parts()]
         kept = moves.kept(parts)
-        queries = self._sealed((part for part in kept if part.rows), moves.COLUMNS)
-        later = among(by_date(parts, "events").keys() - {part.date for part in kept})
+        queries = read(self._store, kept, moves.COLUMNS)
+        later = among(by_date(parts, "events").keys() - kept.keys())
         if queries:
             self._define_view("earlier", "timestamp", queries)
         else:

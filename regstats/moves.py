@@ -6,36 +6,31 @@ derived from them. A late push puts all dates from its own on out of date.
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator
 from datetime import date
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from regstats.accounting import CHANGES, rule
-from regstats.database import connect_for_upkeep, read_parquet, sql_text
+from regstats.accounting import CHANGES, ORDER, Kept, made, read, rows_of, rule
+from regstats.database import connect_for_upkeep, sql_text
 from regstats.parts import Part, by_date
 from regstats.store import Store
 
 COLUMNS = (
     "timestamp", "source", "repository", "tag", "digest", "before", "media_type", "size", "actor", "client_address",
-    "user_agent", "client", "client_version", "event_id", "is_push",
+    "user_agent", "client", "client_version", "event_id", "is_push", "date",
 )  # fmt: skip
 _MANY = 200_000  # changes whose moves are made at once
 
 
-def kept(parts: Iterable[Part]) -> list[Part]:
-    """The parts of moves up to the first date that is not kept, or to which something has happened since."""
+def kept(parts: Iterable[Part]) -> Kept:
+    """The moves up to the first date that is not kept, or to which something has happened since."""
     parts = list(parts)
     names = _names(parts)
-    mine = {part.date: part for part in parts if part.table == "moves"}
-    found = []
-    for day in by_date(parts, "events"):
-        if day not in names or day not in mine or mine[day].name != names[day]:
-            break
-        found.append(mine[day])
-    return found
+    mine = {day.date: (part, day) for part, day in made(parts, "moves") if day.name == names.get(day.date)}
+    return {day: mine[day] for day in itertools.takewhile(mine.__contains__, by_date(parts, "events"))}
 
 
 def _names(parts: list[Part]) -> dict[date, str]:
@@ -47,14 +42,15 @@ def _names(parts: list[Part]) -> dict[date, str]:
     for day in by_date(parts, "events"):
         if day not in changes:
             break
-        counts.update(f"{day} {changes[day].rows};".encode() if changes[day].rows else b"")
-        names[day] = f"{rule('moves')}-{counts.hexdigest()[:16]}"
+        rows = changes[day][1].rows
+        counts.update(f"{day} {rows};".encode() if rows else b"")
+        names[day] = f"{rule('moves', COLUMNS)}-{counts.hexdigest()[:16]}"
     return names
 
 
 def sql() -> str:
     """The moves of some dates as a query over `later`, the changes of these dates, and `earlier`, the moves before."""
-    return f"select {', '.join(COLUMNS)}, date from ({sql_text('views/moves')}) as m"
+    return f"select {', '.join(COLUMNS)} from ({sql_text('views/moves')}) as m"
 
 
 def nothing() -> str:
@@ -78,17 +74,17 @@ def wrong(store: Store, parts: list[Part]) -> Iterator[Part]:
     if not mine:
         return
     with connect_for_upkeep(store.root) as connection:
-        _define(connection, store, parts, [part.date for part in mine])
+        _define(connection, store, parts, list(mine))
         connection.execute(f"create table made as {sql()}")
-        for part in mine:
-            stored = pq.read_table(store.path_of(part), partitioning=None)
-            if not _of_date(connection, part.date).equals(stored):
+        for day, (part, _) in mine.items():
+            expected = _of_date(connection, day)
+            if not expected.equals(rows_of(store, part, day).cast(expected.schema)):
                 yield part
 
 
 def _batches(parts: list[Part], days: set[date]) -> Iterator[list[date]]:
     """The dates whose moves are missing, in order, so many at a time that there is memory for them."""
-    done, batch, rows = {part.date for part in kept(parts)}, [], 0
+    done, batch, rows = kept(parts), [], 0
     changes = CHANGES.kept(parts)
     for day in _names(parts):
         if day in done:
@@ -96,7 +92,7 @@ def _batches(parts: list[Part], days: set[date]) -> Iterator[list[date]]:
         if day not in days:
             break
         batch.append(day)
-        rows += changes[day].rows
+        rows += changes[day][1].rows
         if rows >= _MANY:
             yield batch
             batch, rows = [], 0
@@ -105,24 +101,22 @@ def _batches(parts: list[Part], days: set[date]) -> Iterator[list[date]]:
 
 
 def _define(connection: duckdb.DuckDBPyConnection, store: Store, parts: list[Part], days: list[date]) -> None:
-    changes = [part for day, part in CHANGES.kept(parts).items() if day in days]
-    earlier = [part for part in kept(parts) if part.date < days[0] and part.rows]
-    for view, some, columns in (("later", changes, CHANGES.columns), ("earlier", earlier, COLUMNS)):
-        rows = read_parquet(map(store.path_of, some), columns) if some else nothing()
-        connection.execute(f"create view {view} as select *{_us(some)} from ({rows})")
-
-
-def _us(parts: list[Part]) -> str:
-    return ", epoch_us(timestamp) as us" if parts else ""
+    later = {day: one for day, one in CHANGES.kept(parts).items() if day in days}
+    earlier = {day: one for day, one in kept(parts).items() if day < days[0]}
+    for view, some, columns in (("later", later, CHANGES.columns), ("earlier", earlier, COLUMNS)):
+        queries = read(store, some, columns)
+        rows = f"select *, epoch_us(timestamp) as us from ({' union all '.join(queries)})" if queries else nothing()
+        connection.execute(f"create view {view} as {rows}")
 
 
 def _write(store: Store, connection: duckdb.DuckDBPyConnection, parts: list[Part], days: list[date]) -> None:
     names = _names(parts)
-    made = [store.write("moves", day, names[day], _of_date(connection, day)) for day in days]
-    store.commit(add=made, drop=(p for p in parts if p.table == "moves" and p.date in days and p not in made))
+    fresh = [store.write("moves", day, names[day], _of_date(connection, day)) for day in days]
+    store.commit(
+        add=fresh, drop=(p for p in parts if p.table == "moves" and p.date in days and not p.days and p not in fresh)
+    )
 
 
 def _of_date(connection: duckdb.DuckDBPyConnection, day: date) -> pa.Table:
-    order = "order by repository, tag, timestamp, source, event_id"
-    rows = connection.sql(f"select * exclude date from made where date = $day {order}", params={"day": day})
+    rows = connection.sql(f"from made where date = $day order by {ORDER}", params={"day": day})
     return rows.to_arrow_table()

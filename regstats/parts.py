@@ -3,7 +3,8 @@
 DATA/deliveries/date=<received>/<part>.parquet
 DATA/events/date=<event date>/<part>.parquet
 DATA/pulls/date=<date of the pull>/<part>.parquet     derived from events (`accounting`)
-DATA/changes/…, DATA/moves/…, DATA/blobs/…            likewise
+DATA/pulls/month=<month>/<part>.parquet               likewise, of months that are over
+DATA/changes/…, DATA/moves/…, DATA/blobs/…            like pulls
 """
 
 import os
@@ -65,6 +66,15 @@ KEYS: dict[TableName, tuple[str, ...]] = {"deliveries": ("delivery_id",), "event
 """The columns that identify a row."""
 
 
+class Day(Struct, frozen=True, order=True, array_like=True):
+    """What a part has of a date."""
+
+    date: date
+    name: str
+    """What a part is called that has nothing else: of derived ones, what it was made from."""
+    rows: int
+
+
 class Part(Struct, frozen=True, order=True, omit_defaults=True):
     """One immutable Parquet file."""
 
@@ -76,22 +86,33 @@ class Part(Struct, frozen=True, order=True, omit_defaults=True):
     """Of events: how many lie within EDGE of the start of the date."""
     late: int = 0
     """Of events: how many lie within EDGE of its end."""
+    days: tuple[Day, ...] = ()
+    """Of a part of a month: what it has of each date. Its own `date` is the first of the month."""
 
     @property
     def path(self) -> str:
         """Where it is, from the root of the store."""
-        return f"{self.table}/date={self.date}/{self.name}.parquet"
+        span = f"month={self.date:%Y-%m}" if self.days else f"date={self.date}"
+        return f"{self.table}/{span}/{self.name}.parquet"
+
+    @property
+    def contents(self) -> tuple[Day, ...]:
+        """What it has of each date."""
+        return self.days or (Day(self.date, self.name, self.rows),)
 
 
 def at(path: Path) -> Part | None:
     """The part that would have this path, seen from the root of the store; None if none would."""
     table, partition, name = path.parts
+    key, _, span = partition.partition("=")
     try:
-        part = Part(
-            msgspec.convert(table, TableName), date.fromisoformat(partition.removeprefix("date=")), path.stem, 0
-        )
+        day = date.fromisoformat(f"{span}-01" if key == "month" else span)
+        days = (Day(day, "", 0),) if key == "month" else ()
+        part = Part(msgspec.convert(table, TableName), day, path.stem, 0, days=days)
     except ValueError:
         return None
+    if part.days and part.table in KEYS:
+        return None  # only what is derived is gathered by month
     return part if part.path == f"{table}/{partition}/{name}" else None
 
 

@@ -140,13 +140,19 @@ def _overlapping(query: Query) -> str:
 
 def _pullers(query: Query) -> dict[str, str]:
     """The columns of pullers that `adoption` is split by."""
+    puller = dict.fromkeys(["actor", "client_address", *query.by])
     return {
         "and_by": "".join(f", {column}" for column in query.by),
         "and_by_of_a": "".join(f", a.{column}" for column in query.by),
         "and_order_of_a": "".join(f", a.{column} nulls first" for column in query.by),
         "and_same_s": "".join(f" and s.{column} is not distinct from a.{column}" for column in query.by),
         "and_same_o": "".join(f" and o.{column} is not distinct from a.{column}" for column in query.by),
-        "puller": ", ".join(dict.fromkeys(["actor", "client_address", *query.by])),
+        "and_by_of_c": "".join(f", c.{column}" for column in query.by),
+        "and_same_m": "".join(f" and m.{column} is not distinct from c.{column}" for column in query.by),
+        "with_person_of_w": "\n  inner join person as p on p.person = w.person" if query.by else "",
+        "with_person_of_m": "\n  inner join person as p on p.person = m.person" if query.by else "",
+        "puller": ", ".join(puller),
+        "same_puller": " and ".join(f"p.{column} is not distinct from a.{column}" for column in puller),
         "got_at": "make_timestamptz(at_us)",
         "got_date": "cast(make_timestamptz(at_us) as date)",
         "old_at": "make_timestamptz(o.old_us)",

@@ -1,7 +1,7 @@
 """The store on disk: parts, and the manifest that says which of them count.
 
     DATA/journal/…ndjson      acknowledged, not yet sealed (`journal`)
-    DATA/<table>/date=…/…     parts (`parts`)
+    DATA/<table>/date=…/…     parts (`parts`), or month=…
     DATA/manifest.json        the live parts; replaced atomically: the one point of commit
 
 Writers hold DATA/lock. Readers hold nothing: they read the manifest, then the journal, then see whether the manifest is
@@ -148,7 +148,7 @@ class Store:
         """
         manifest = self.manifest()
         known = {part.path for part in manifest.parts} | manifest.retired.keys()
-        found = (parts.at(path.relative_to(self.root)) for path in self.root.glob("*/date=*/*.parquet"))
+        found = (parts.at(path.relative_to(self.root)) for path in self.root.glob("*/*=*/*.parquet"))
         return [
             part
             for part in found

@@ -156,6 +156,7 @@ def test_events_that_were_never_made(sound):
     assert WELL == counted(sound)
 
 
+@pytest.mark.parametrize("by_month", [False, True])
 @pytest.mark.parametrize(
     ("table", "column", "value", "source"),
     [
@@ -164,12 +165,15 @@ def test_events_that_were_never_made(sound):
         ("moves", "before", "sha256:b", "changes"),
     ],
 )
-def test_what_is_derived_and_wrong(sound, table, column, value, source):
+def test_what_is_derived_and_wrong(sound, table, column, value, source, by_month):
     """Only a deep check makes it again."""
+    if by_month:
+        compact(sound, NOW + days(30))
     part, numbers = part_of(sound, table), Stats(sound.root, now=NOW).pushes()
     rows = pq.read_table(sound.path_of(part), partitioning=None)
     field = rows.schema.get_field_index(column)
-    pq.write_table(rows.set_column(field, rows.schema.field(column), [[value]]), sound.path_of(part))
+    pq.write_table(rows.set_column(field, rows.schema.field(column), [[value] * rows.num_rows]), sound.path_of(part))
+    assert by_month is bool(part.days)
     assert [] == check(sound, NOW)
     finds(sound, f"Its {table} are not those of the {source}", part.path, deep=True)
     assert WELL == counted(sound)

@@ -108,6 +108,93 @@ def test_what_comes_after_midnight_changes_the_day_before(store, sealed):
     assert [pd.Timestamp(2026, 11, 23)] == list(Stats(store.root).pulls(until="2026-11-24")["period"])
 
 
+OCTOBER = datetime(2026, 10, 30, 12, tzinfo=UTC)
+DERIVED = ["blobs", "changes", "moves", "pulls"]
+
+
+@pytest.fixture
+def two_months(store):
+    """A store with two dates of October, on which something happened every hour, and one of November."""
+    for at in (OCTOBER, OCTOBER + days(1), OCTOBER + days(2)):
+        hours = [at + timedelta(hours=hour) for hour in range(6)]
+        pulls = [make_event(at=hour, addr=f"192.0.2.{hour.hour}:1") for hour in hours]
+        journalled(store, envelope(*pulls, *(make_push(at=hour, digest=f"sha256:{hour:%d%H}") for hour in hours)))
+    seal(store)
+    return store
+
+
+def derived_files(store):
+    """The parts of what is derived, which are there, as they are called but for their names."""
+    parts = [part for part in store.manifest().parts if part.table in DERIVED]
+    assert all((store.root / part.path).is_file() for part in parts)
+    return sorted(part.path.rpartition("/")[0] for part in parts)
+
+
+def answers(store):
+    """What comes of each derived table."""
+    stats = Stats(store.root, now=NOW)
+    queries = [f"from all_{table} order by all" for table in DERIVED]
+    return [stats.sql(query).fetchall() for query in queries], stats.pulls(until="2026-11-02").to_dict("list")
+
+
+def everywhere(*spans):
+    return sorted(f"{table}/{span}" for table in DERIVED for span in spans)
+
+
+def test_what_is_derived_lies_by_month_when_it_is_over(two_months):
+    """One file for each date of some years would take longer to open than to read. The rows are the same."""
+    dates = everywhere("date=2026-10-30", "date=2026-10-31", "date=2026-11-01")
+    before = answers(two_months)
+    assert 12 * 3 == sum(map(len, (before[0][1], before[0][3])))
+    compact(two_months, NOW, closed=False)
+    assert (dates, before) == (derived_files(two_months), answers(two_months))
+    assert 4 == compact(two_months, NOW).gathered
+    assert everywhere("date=2026-11-01", "month=2026-10") == derived_files(two_months)
+    assert before == answers(two_months)
+    assert (0, []) == (compact(two_months, NOW).gathered, check(two_months, NOW, deep=True))
+
+
+@pytest.mark.parametrize(
+    ("now", "is_over"),
+    [(datetime(2026, 11, 1, 2, 59, tzinfo=UTC), False), (datetime(2026, 11, 1, 3, tzinfo=UTC), True)],
+)
+def test_a_month_is_over_when_its_last_date_is_closed(two_months, now, is_over):
+    compact(two_months, now)
+    assert is_over == any("month=2026-10" in path for path in derived_files(two_months))
+
+
+@pytest.mark.parametrize("day", [30, 31])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_late_events_of_a_month_that_lies_in_one_part(two_months, day, sealed):
+    """They are counted at once; the date gets a part of its own, the others are still read from the month's."""
+    compact(two_months, NOW)
+    at = datetime(2026, 10, day, 20, tzinfo=UTC)
+    journalled(two_months, envelope(make_event(id="late", at=at, addr="192.0.2.9:1"), make_push(id="new", at=at)))
+    if sealed:
+        seal(two_months)
+    expected = answers(two_months)
+    assert [7 if day == 30 else 6, 7 if day == 31 else 6, 6] == expected[1]["pulls"]
+    seal(two_months)
+    compact(two_months, NOW, closed=False)
+    assert {f"pulls/date=2026-10-{day}", "pulls/month=2026-10"} < set(derived_files(two_months))
+    assert (expected, []) == (answers(two_months), check(two_months, NOW, deep=True))
+    compact(two_months, NOW)
+    assert everywhere("date=2026-11-01", "month=2026-10") == derived_files(two_months)
+    assert (expected, []) == (answers(two_months), check(two_months, NOW, deep=True))
+
+
+def test_retention_of_a_part_of_a_month(two_months):
+    """What is derived from dates that are too old goes from the month's part, too."""
+    compact(two_months, NOW)
+    compact(two_months, datetime(2026, 11, 2, 12, tzinfo=UTC), Retention(events="2d"))
+    assert everywhere("date=2026-11-01", "month=2026-10") == derived_files(two_months)
+    (part,) = [part for part in two_months.manifest().parts if part.table == "pulls" and part.days]
+    assert {(OCTOBER + days(1)).date()} == set(pq.read_table(two_months.path_of(part))["date"].to_pylist())
+    assert [6, 6] == answers(two_months)[1]["pulls"]
+    compact(two_months, datetime(2026, 11, 3, 12, tzinfo=UTC), Retention(events="2d"))
+    assert everywhere("date=2026-11-01") == derived_files(two_months)
+
+
 def updates(store):
     """Of each day up to yesterday: how many, by whoever reads now."""
     return list(Stats(store.root, now=NOW).pushes(since="2026-11-21", until="2026-11-24")["updates"])
@@ -254,12 +341,13 @@ def test_retention(many_parts):
     assert {NOW.date()} == {p.date for p in many_parts.manifest().parts}
 
 
+@pytest.mark.parametrize("now", [NOW, NOW + days(30)])
 @pytest.mark.parametrize("table", ["events", "deliveries", "pulls", "changes", "moves", "blobs"])
-def test_what_a_crash_left_behind_is_removed(many_parts, table):
+def test_what_a_crash_left_behind_is_removed(many_parts, table, now):
     """Unfinished files, and parts that never came to count."""
-    compact(many_parts, NOW)
+    compact(many_parts, now)
     (whole, *_) = [p for p in many_parts.manifest().parts if p.table == table]
-    left = many_parts.root / f"{table}/date={whole.date}/left.parquet"
+    left = (many_parts.root / whole.path).with_name("left.parquet")
     left.write_bytes((many_parts.root / whole.path).read_bytes())
     left.with_suffix(".tmp").write_bytes(b"half")
     (many_parts.root / "tmp/rebuilt-3/events").mkdir(parents=True)

@@ -45,11 +45,19 @@ child as (
   ) as c
   where (source, repository, parent) in (select source, repository, digest from stored where kind = 'index')
 ),
-asked as (
-  select source, repository, digest, max(us) as use_us,
-    max(case when kind in ('pull_by_tag', 'pull_by_digest') then us end) as pull_us
+touched as (
+  -- Few rows, of which the rest is made.
+  select source, repository, tag, digest,
+    max(case when {people} and kind <> 'lookup' then us end) as use_us,
+    max(case when {people} and kind in ('pull_by_tag', 'pull_by_digest') then us end) as pull_us
   from pulls
-  where {places} and {people} and {past} and kind <> 'lookup'
+  where {places} and {past}
+  group by source, repository, tag, digest
+),
+asked as (
+  select source, repository, digest, max(use_us) as use_us, max(pull_us) as pull_us
+  from touched
+  where use_us is not null
   group by source, repository, digest
 ),
 used as (
@@ -78,21 +86,17 @@ moved as (
 unknown as (
   -- Tags that are pulled, and were never seen to be pushed or deleted.
   select source, repository, tag
-  from (select distinct source, repository, tag from pulls where {places} and {past} and tag is not null) as p
+  from (select distinct source, repository, tag from touched where tag is not null) as p
   where not exists (
     select 1 from latest as l where l.source = p.source and l.repository = p.repository and l.tag = p.tag
   )
 ),
 seen as (
   -- What they gave.
-  select *, row_number() over (partition by source, repository, tag order by us desc, digest desc) as age
-  from (
-    select source, repository, tag, digest, max(us) as us
-    from pulls
-    where {people} and {past} and kind <> 'lookup'
-      and (source, repository, tag) in (select source, repository, tag from unknown)
-    group by source, repository, tag, digest
-  ) as p
+  select source, repository, tag, digest, use_us as us,
+    row_number() over (partition by source, repository, tag order by use_us desc, digest desc) as age
+  from touched
+  where use_us is not null and (source, repository, tag) in (select source, repository, tag from unknown)
 ),
 known as (
   select source, repository, tag, digest from moved where age = 1

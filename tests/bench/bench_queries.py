@@ -33,12 +33,11 @@ import pandas as pd
 import peers
 import traffic
 
-from regstats.compact import account
+from regstats.compact import compact
 from regstats.parts import by_date
 from regstats.stats import Stats
 from regstats.store import Store
 
-LATER = datetime(2027, 12, 31, tzinfo=UTC)
 OURS, PEERS = ["regstats", "DuckDB"], ["pandas", "polars", "SQLite"]
 ASKED = {
     "regstats": peers.Regstats, "DuckDB": peers.DuckDB, "pandas": peers.Pandas, "polars": peers.Polars,
@@ -335,7 +334,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as made:
         folder = Path(made)
         store = Store(options.store) if options.store else traffic.write(folder / "store", options.events, options.days)
-        account(store, LATER)
+        compact(store, traffic.NOW)
         data = peers.Data(store.root, folder)
         facts, prepared = describe(options, data), prepare(data)
         answers = measure(options, data)

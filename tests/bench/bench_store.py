@@ -69,7 +69,7 @@ def timed(row, name):
 
 
 def size(store, *tables):
-    return sum(path.stat().st_size for table in tables for path in store.root.glob(f"{table}/date=*/*.parquet"))
+    return sum(path.stat().st_size for table in tables for path in store.root.glob(f"{table}/*/*.parquet"))
 
 
 def measure(folder, batch):

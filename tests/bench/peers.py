@@ -15,9 +15,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 import regstats
-from regstats import engine
+from regstats import accounting, engine
 from regstats.database import connect, read_parquet
-from regstats.parts import by_date
 from regstats.store import Store
 
 NOW = date(2026, 11, 24)
@@ -32,12 +31,12 @@ class Data(NamedTuple):
     folder: Path
 
     def files(self, table: str, since: date | None) -> list[str]:
-        """Parquet files of a table: pulls as they are in the store, a file per date."""
+        """Parquet files of a table: pulls as they are in the store, a file per month and for each of the last dates."""
         if table != "pulls":
             return [str(self.folder / f"{table}.parquet")]
         store = Store(self.store)
-        dates = by_date(store.manifest().parts, "pulls")
-        return [store.path_of(part) for day, parts in dates.items() for part in parts if since is None or day >= since]
+        parts = [part for part in store.manifest().parts if part.table == "pulls"]
+        return [store.path_of(part) for part in parts if since is None or part.contents[-1].date >= since]
 
 
 # What is made beforehand.
@@ -118,8 +117,8 @@ class DuckDB(Regstats):
     """The same SQL over tables of a DuckDB database: regstats reads them where else it would read Parquet files."""
 
     def __init__(self, data: Data, since: date | None) -> None:
-        engine.read_parquet = lambda files, columns: (
-            f"select {', '.join(columns)}, date from native.{Path(next(iter(files))).parent.parent.name}"
+        engine.read_parquet = accounting.read_parquet = lambda files, columns: (
+            f"select {', '.join({*columns, 'date'})} from native.{Path(next(iter(files))).parent.parent.name}"
         )
         connected = engine.connect
 

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime, time, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import bench_queries
@@ -11,7 +11,7 @@ import peers
 import pytest
 import traffic
 
-from regstats.compact import account
+from regstats.compact import compact
 
 FOLDER = Path(__file__).parent
 MISSING = [program for program in ("ab", "nginx", "docker-registry") if shutil.which(program) is None]
@@ -55,7 +55,7 @@ def test_queries(tmp_path):
 def test_peers(tmp_path, days):
     """Every peer that is asked a question counts what regstats counts."""
     store = traffic.write(tmp_path / "store", 20_000, 40, repositories=50)
-    account(store, datetime.combine(peers.NOW, time(12), UTC))
+    compact(store, traffic.NOW)
     data, since = peers.Data(store.root, tmp_path), peers.NOW - timedelta(days) if days else None
     peers.write_parquet(data)
     peers.write_sqlite(data)

@@ -9,17 +9,19 @@ deliveries, one for each event, the body is a stand-in: there is nothing that co
 """
 
 import argparse
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from regstats.compact import _MERGED as LAYOUTS
-from regstats.compact import account
+from regstats.compact import compact
 from regstats.database import connect, literal
 from regstats.parts import COMPRESSION_LEVEL, DAY, EDGE, Part, TableName, appearing
 from regstats.store import Store
 from regstats.useragents import client_of
 
 LAST_DAY = date(2026, 11, 23)
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+"""When a collector has accounted for all of it, and gathered the months before."""
 
 _DOCKER = (
     "docker/{0} go/go1.22.{1} git-commit/4c9b3b0 kernel/6.1.0-{1}-amd64 os/linux arch/amd64 "
@@ -372,7 +374,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=50_000_000)
     parser.add_argument("--days", type=int, default=730)
     options = parser.parse_args()
-    account(write(options.store, options.events, options.days), datetime.combine(LAST_DAY, time(), UTC) + timedelta(30))
+    compact(write(options.store, options.events, options.days), NOW)
 
 
 if __name__ == "__main__":
