@@ -7,17 +7,18 @@
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from regstats.config import NOBODY, Exclude
 from regstats.errors import RegstatsError
 
 if TYPE_CHECKING:
-    from regstats import charts
+    from regstats import charts, notebook
     from regstats.parameters import Moment
     from regstats.stats import Stats
 
-__all__ = ["NOBODY", "Exclude", "RegstatsError", "charts", "open"]
+__all__ = ["NOBODY", "Exclude", "RegstatsError", "charts", "notebook", "open"]
 __version__ = "0.1.0"
 
 
@@ -35,10 +36,12 @@ def open(  # noqa: A001
     """
     from regstats.stats import Stats
 
+    if "ipykernel" in sys.modules:
+        importlib.import_module("regstats.notebook").install()
     return Stats(data, now=now, exclude=exclude)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "charts":
-        return importlib.import_module("regstats.charts")
+    if name in ("charts", "notebook"):
+        return importlib.import_module(f"regstats.{name}")
     raise AttributeError(f"module 'regstats' has no attribute {name!r}")

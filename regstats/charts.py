@@ -1,4 +1,6 @@
-"""One plotly figure per metric, under its name and from its frame; `dark` is for dark pages.
+"""One plotly figure per metric, under its name and from its frame; `dark=True` is for dark pages.
+
+In a notebook they have no ground of their own, and colours that are seen on a light theme and on a dark one.
 
 Each can be drawn from an empty frame and from one with hundreds of repositories. A split series has a colour per group,
 without periods the groups are ranked. Nothing is lost where only the first can be named: the others are summed up, or
@@ -17,27 +19,30 @@ from plotly.subplots import make_subplots
 from regstats import figures, formats
 from regstats.figures import GROUPS, TOP, Look, look
 
+NAMED = 10
+"""So many dots of a cloud have their names beside them."""
 
-def pulls(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+
+def pulls(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """How often is it pulled, over time? Pulls and version checks; if split, the pulls of each group."""
     style = look(dark=dark)
     return _counts(frame, "pulls", {"pulls": style.blue, "version_checks": style.grey}, "", style)
 
 
-def pushes(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def pushes(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """How often is it pushed, over time? Updates, other pushes, deletes; if split, the pushes of each group."""
     style = look(dark=dark)
     shown = {"updates": style.green, "repeated_pushes": style.grey, "deletes": style.red}
     return _counts(frame.assign(repeated_pushes=frame["pushes"] - frame["updates"]), "pushes", shown, "", style)
 
 
-def repositories(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def repositories(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """What is there? The most pulled repositories; with periods, their pulls over time."""
     style = look(dark=dark)
     return _counts(frame, "pulls", {"pulls": style.blue}, "Most pulled repositories", style)
 
 
-def tags(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def tags(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """Which tags are there? The most pulled; with periods, their pulls over time."""
     style, columns = (
         look(dark=dark),
@@ -47,13 +52,13 @@ def tags(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     return _counts(frame[columns], "pulls", shown, "Most pulled tags", style)
 
 
-def clients(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def clients(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """With what do they pull? The clients with the most pulls; with periods, their pulls over time."""
     style = look(dark=dark)
     return _counts(frame, "pulls", {"pulls": style.blue, "version_checks": style.grey}, "What they pull with", style)
 
 
-def activity(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def activity(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """Who does what? Pulls, pushes and deletes of the busiest actors; with periods, all of it over time."""
     style = look(dark=dark)
     shown = {"pulls": style.blue, "pushes": style.orange, "deletes": style.red}
@@ -65,14 +70,14 @@ def activity(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     )
 
 
-def health(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def health(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """Can I trust these numbers? What was received from each source, what came again, what was not understood."""
     style = look(dark=dark)
     shown = {"events": style.blue, "duplicates": style.grey, "quarantined": style.red}
     return figures.ranking(frame, ["source"], shown, "What was received", style)
 
 
-def top(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def top(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """Who leads? In the order of their rank, with the share of the total and the change since the window before."""
     style, columns = look(dark=dark), [str(name) for name in frame.columns]
     measure = columns[columns.index("share") - 1]
@@ -105,7 +110,7 @@ def _add_before(drawing: go.Figure, places: list[str], before: pd.Series, style:
         drawing.update_layout(showlegend=True)
 
 
-def cadence(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def cadence(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """How well is it maintained? The age of the last update against the usual interval, the most overdue first.
 
     A mark right of its bar is later than nine in ten updates before it; the letter in it is the grade. Immutable tags
@@ -138,7 +143,30 @@ def _graded(frame: pd.DataFrame, style: Look) -> dict[str, Any]:
     return {"color": colours, "size": 18, "line": {"color": style.ink, "width": 1}}
 
 
-def calendar(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def neglect(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
+    """What do many use that nobody maintains? A dot per repository: its pulls, and the time since its last update.
+
+    From `repositories` joined with the rows of `cadence` that are of repositories. The lines are the medians; what is
+    above and right of both is popular but stale, and the first of it has its name.
+    """
+    style, shown = look(dark=dark), frame[frame["age"].notna() & frame["pulls"].gt(0)]
+    notes = [*_only(len(shown), len(frame), "pulled and updated"), "lines: medians"]
+    drawing = figures.figure("Popular but stale", shown, style, notes=notes).update_layout(height=480)
+    days, pulls = shown["age"].dt.total_seconds() / 86_400, shown["pulls"]
+    worst = (pulls.rank(pct=True) * days.rank(pct=True)).nlargest(NAMED).index
+    said = [figures.short(str(name)) if at in worst else "" for at, name in shown["repository"].items()]
+    drawing.add_scatter(x=days, y=pulls, text=said, mode="markers+text", textposition="top center", cliponaxis=False)
+    told = shown[["pulls", "age", *(["grade"] if "grade" in shown else [])]]
+    drawing.update_traces(marker=_graded(shown, style) | {"size": 12}, hoverinfo="text")
+    drawing.update_traces(hovertext=figures.hovers(list(map(str, shown["repository"])), told))
+    for add, values in ((drawing.add_vline, days), (drawing.add_hline, pulls)):
+        if len(shown) > 1:
+            add(values.median(), line={"color": style.grey, "width": 1, "dash": "dot"}, layer="below")
+    drawing.update_xaxes(title_text="days since the last update", rangemode="tozero")
+    return drawing.update_yaxes(title_text="pulls", type="log", dtick=1)
+
+
+def calendar(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """On which days was it updated? A square for each day, a row for each weekday, from `pushes(interval="day")`."""
     style, counts = look(dark=dark), _per_day(frame)
     years = _years(counts)
@@ -203,7 +231,7 @@ def _total(counts: pd.Series) -> list[str]:
     )
 
 
-def usage(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def usage(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """Who uses which repository? Pulls of the largest of both; all others are in the last row and column."""
     style = look(dark=dark)
     actors, repositories = (figures.places_of(frame, [key], frame["pulls"], _CELLS) for key in ("actor", "repository"))
@@ -227,7 +255,7 @@ def usage(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
 _CELLS = 30
 
 
-def history(frame: pd.DataFrame, *, now: datetime | None = None, dark: bool = False) -> go.Figure:
+def history(frame: pd.DataFrame, *, now: datetime | None = None, dark: bool | None = None) -> go.Figure:
     """What did a tag point to, when, who moved it? A line per tag, a colour per digest, a gap while it was deleted.
 
     What is still so goes on to the end of the window, else to `now`, else a little beyond the latest change.
@@ -267,7 +295,7 @@ def _held(frame: pd.DataFrame, labels: list[str]) -> list[str]:
     return figures.hovers([labels[place] for place in frame["place"]], told)
 
 
-def adoption(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def adoption(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """How fast do clients move to a new digest? Time until half and nine in ten of the pullers of a tag had an update.
 
     With periods: the share of pullers that have it, over the time since it was pushed.
@@ -354,7 +382,7 @@ def _steps(line: pd.DataFrame, colour: str) -> go.Scatter:
     return go.Scatter(points, meta=figures.hovers([label], told)[0], hovertemplate=hover).update(style)
 
 
-def unused(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def unused(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """What has nobody pulled for long? Days since the last pull, or push if there was none, and the size."""
     style = look(dark=dark)
     shown = figures.by_size(frame, ["idle_days"]).head(TOP)
@@ -366,7 +394,7 @@ def unused(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     labels = figures.references(shown)
     told = figures.hovers(labels, shown.drop(columns=["repository", "tag"]).assign(size=_sizes(shown)))
     places, never = figures.down_the_side(drawing, labels), shown["last_pull"].isna()
-    kinds = ((False, "pulled before", style.blue, style.paper), (True, "never pulled", style.orange, "#000000"))
+    kinds = ((False, "pulled before", style.blue, style.on_blue), (True, "never pulled", style.orange, "#000000"))
     for is_never, say, colour, ink in kinds:
         drawing.add_bar(y=places, x=shown["idle_days"].where(never == is_never), name=say, orientation="h")
         drawing.data[-1].update(marker_color=colour, insidetextfont_color=ink)
@@ -395,7 +423,7 @@ _KINDS = {
 """The symbol of each kind of anomaly, and which of the colours."""
 
 
-def anomalies(frame: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def anomalies(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """What is out of the ordinary? When, and in which repository or by whom; all that have few are one line."""
     style = look(dark=dark)
     about = (

@@ -9,6 +9,10 @@ class ConfigError(RegstatsError):
     """A setting is unknown, of the wrong type, or unsafe."""
 
 
+class MissingExtraError(RegstatsError):
+    """Something was asked for that needs a package of an extra, `regstats[lab]`, which is not installed."""
+
+
 class ParameterError(RegstatsError, ValueError):
     """A metric was asked with a parameter it does not have, or with a value that is not one."""
 

@@ -5,6 +5,7 @@ Names are whatever a client wrote, and plotly reads every text as HTML and `$…
 
 import html
 import math
+import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -27,7 +28,11 @@ class Look(NamedTuple):
     """The colours of a figure. Those of data are Okabe and Ito's, "Color Universal Design"."""
 
     paper: str
+    label: str
+    """What hovers over the paper."""
     ink: str
+    label_ink: str
+    on_blue: str
     soft: str
     grid: str
     grey: str
@@ -44,7 +49,10 @@ class Look(NamedTuple):
 # Yellow cannot be seen on white, and neither can black on black; blue is dull on black.
 _LIGHT = Look(
     paper="#ffffff",
+    label="#ffffff",
     ink="#1b2430",
+    label_ink="#1b2430",
+    on_blue="#ffffff",
     soft="#5b6776",
     grid="#e4e8ed",
     grey="#9aa3ad",
@@ -59,7 +67,10 @@ _LIGHT = Look(
 )
 _DARK = Look(
     paper="#14191f",
+    label="#14191f",
     ink="#e6eaef",
+    label_ink="#e6eaef",
+    on_blue="#14191f",
     soft="#a7b1bc",
     grid="#2d363f",
     grey="#77828e",
@@ -72,11 +83,38 @@ _DARK = Look(
     groups=("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2"),
     heat=("#17405a", "#0072B2", "#56B4E9", "#e3f2fc"),
 )
+# JupyterLab's theme is the browser's business and can change at any moment, so what is drawn there is seen on both.
+_EITHER = Look(
+    paper="rgba(0,0,0,0)",
+    label="#2b333b",
+    ink="#777b80",
+    label_ink="#ffffff",
+    on_blue="#000000",
+    soft="#777b80",
+    grid="rgba(128,128,128,0.25)",
+    grey="#8b929a",
+    pale="rgba(0,158,115,0.3)",
+    none="rgba(128,128,128,0.1)",
+    blue="#2488c8",
+    orange="#d18f00",
+    green="#009E73",
+    red="#D55E00",
+    groups=("#2488c8", "#d18f00", "#009E73", "#CC79A7", "#4aa6dd", "#D55E00", "#777b80"),
+    heat=("rgba(36,136,200,0.25)", "rgba(36,136,200,0.5)", "rgba(36,136,200,0.75)", "rgb(36,136,200)"),
+)
 
 
-def look(*, dark: bool) -> Look:
-    """The colours for a light or a dark page."""
+def look(*, dark: bool | None) -> Look:
+    """The colours for a light or a dark page; None: for whatever a notebook is shown on, elsewhere for a light one."""
+    if dark is None:
+        return _EITHER if shell() is not None else _LIGHT
     return _DARK if dark else _LIGHT
+
+
+def shell() -> Any:
+    """What runs the cells, if this is the kernel of a notebook; None if not."""
+    running = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return running if hasattr(running, "kernel") else None
 
 
 # Figures
@@ -89,7 +127,7 @@ def figure(
 
     `rows` is the number of names down the side; without it, it is a series.
     """
-    below = " · ".join([*_window(frame.attrs), *notes])
+    below = " · ".join([*window(frame.attrs), *notes])
     above, plot = 84 if below else 56, 260 if rows is None else max(60, 26 * rows)
     drawing = go.Figure(layout={"template": _template(style), "title": {"text": title, "subtitle": {"text": below}}})
     drawing.update_layout(margin_t=above, height=above + plot + _BELOW + 34, legend_y=-_BELOW / plot)
@@ -132,13 +170,14 @@ def _template(style: Look) -> go.layout.Template:
             "yaxis": axis | {"ticklabelstandoff": 6},
             "colorway": style.groups,
             "bargap": 0.25,
-            "hoverlabel": {"align": "left", "namelength": -1, "bgcolor": style.paper, "font_color": style.ink},
+            "hoverlabel": {"align": "left", "namelength": -1, "bgcolor": style.label, "font_color": style.label_ink},
             "legend": {"orientation": "h", "x": 0, "yanchor": "top", "traceorder": "normal"},
         }
     )
 
 
-def _window(attrs: dict[Hashable, Any]) -> list[str]:
+def window(attrs: dict[Hashable, Any]) -> list[str]:
+    """Of which time a frame is, in words; nothing if of all."""
     since, until = (f"{at:%Y-%m-%d %H:%M}" if at is not None else "" for at in map(attrs.get, ("since", "until")))
     both = f"{since} to {until} UTC" if since and until else ""
     return [both or f"since {since} UTC"] if since else [f"until {until} UTC"] if until else []

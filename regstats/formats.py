@@ -37,13 +37,7 @@ table {{ border-collapse: collapse }}
 th, td {{ padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap }}
 .number {{ text-align: right; font-variant-numeric: tabular-nums }}
 </style>
-<table>
-<thead>
-{head}
-</thead>
-<tbody>
-{rows}</tbody>
-</table>
+{table}
 """
 
 
@@ -95,13 +89,17 @@ def as_markdown(frame: pd.DataFrame) -> str:
 
 def as_html(frame: pd.DataFrame) -> str:
     """A page with a table, for a browser; it needs nothing else."""
-    kinds = [' class="number"' if is_numeric(frame[name]) else "" for name in frame.columns]
+    title = html.escape(str(frame.attrs.get("metric", "regstats")))
+    return _PAGE.format(title=title, table=html_table(frame, ' class="number"'))
+
+
+def html_table(frame: pd.DataFrame, number: str = ' style="text-align: right"', text: str = "") -> str:
+    """A table for a page that has looks of its own; `number` and `text` are what the cells of a column have to say."""
+    kinds = [number if is_numeric(frame[name]) else text for name in frame.columns]
     columns = [cells(frame[name]) for name in frame.columns]
-    return _PAGE.format(
-        title=html.escape(str(frame.attrs.get("metric", "regstats"))),
-        head=_html_row("th", kinds, map(str, frame.columns)),
-        rows="".join(f"{_html_row('td', kinds, row)}\n" for row in zip(*columns, strict=True)),
-    )
+    head = _html_row("th", kinds, map(str, frame.columns))
+    rows = "".join(f"{_html_row('td', kinds, row)}\n" for row in zip(*columns, strict=True))
+    return f"<table>\n<thead>\n{head}\n</thead>\n<tbody>\n{rows}</tbody>\n</table>"
 
 
 def as_parquet(frame: pd.DataFrame) -> bytes:

@@ -1,5 +1,6 @@
 """`Stats`: one method per metric, each a pandas DataFrame."""
 
+import html
 import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -249,6 +250,20 @@ class Stats:
         events, repositories, first, last = (column[0].as_py() for column in self._engine.query(sql_text("span")))
         span = f", {first:%Y-%m-%d} … {last:%Y-%m-%d}" if events else ""
         return f"<Stats {events:,} events, {repositories:,} repositories{span}>"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what is in the store, of which time, and who is not counted."""
+        events, repositories, first, last = (column[0].as_py() for column in self._engine.query(sql_text("span")))
+        span = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}" if events else "nothing has happened yet"
+        told = {
+            "events": f"{events:,}",
+            "repositories": f"{repositories:,}",
+            "span": span,
+            "present": f"{self._now:%Y-%m-%d %H:%M} UTC" if self.now is not None else "now",
+            "not counted": str(self.exclude),
+        }
+        rows = (f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in told.items())
+        return f"<table><tbody>{''.join(rows)}</tbody></table>"
 
     @property
     def _now(self) -> datetime:

@@ -145,6 +145,12 @@ def cadence(names):
     return frame_of("cadence", columns)
 
 
+def neglect(names):
+    """What is pulled, with how well it is maintained."""
+    kept = cadence(names)
+    return repositories(names).drop(columns="updates").merge(kept[kept["kind"] == "repository"], on="repository")
+
+
 def activity(names, number=None):
     """What each actor did; with `number`, in each of so many days."""
     first, rows = split(number or 1, {"actor": names}, "day" if number else "total")
@@ -284,6 +290,7 @@ FRAMES = {
     "clients": clients,
     "anomalies": anomalies,
     "health": health,
+    "neglect": neglect,
     "calendar": lambda names: pushes(min(len(names), 1) and 700, {"repository": names[:3]}),
 }
 """A frame of so many names, for each way to draw a metric; the first word is the metric."""

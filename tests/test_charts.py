@@ -53,7 +53,7 @@ def name_axes(figure):
 
 def test_each_metric_is_drawn():
     """Under its own name."""
-    assert sorted([*METRICS, "calendar"]) == sorted({which.split()[0] for which in FRAMES})
+    assert sorted([*METRICS, "calendar", "neglect"]) == sorted({which.split()[0] for which in FRAMES})
 
 
 @every
@@ -89,6 +89,17 @@ def test_a_dark_page(which):
     assert [len(trace.x) for trace in light.data] == [len(trace.x) for trace in dark.data]
 
 
+@every
+def test_in_a_notebook(which, monkeypatch):
+    """No ground of its own: JupyterLab's theme shows through, and may change at any moment."""
+    light = draw(which, called(30))
+    monkeypatch.setattr(figures, "shell", object)
+    either = draw(which, called(30))
+    papers = [figure.layout.template.layout.paper_bgcolor for figure in (light, either)]
+    assert ["#ffffff", "rgba(0,0,0,0)"] == papers
+    assert [len(trace.x) for trace in light.data] == [len(trace.x) for trace in either.data]
+
+
 def luminance(colour):
     parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
     return sum(
@@ -97,16 +108,25 @@ def luminance(colour):
     )
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_colours_can_be_seen(dark):
-    """Text has a contrast of 4.5 to its background at least, what is drawn of 2."""
-    style = figures.look(dark=dark)
+@pytest.mark.parametrize(
+    ("style", "paper", "least"),
+    [
+        (figures.look(dark=False), "#ffffff", 4.5),
+        (figures.look(dark=True), "#14191f", 4.5),
+        (figures._EITHER, "#ffffff", 4.2),  # no grey has 4.5 on both
+        (figures._EITHER, "#111111", 4.2),
+    ],
+)
+def test_colours_can_be_seen(style, paper, least):
+    """Text has a contrast of 4.5 to its background at least where that can be, what is drawn of 2."""
 
-    def contrast(colour):
-        low, high = sorted([luminance(colour), luminance(style.paper)])
+    def contrast(colour, ground=paper):
+        low, high = sorted([luminance(colour), luminance(ground)])
         return (high + 0.05) / (low + 0.05)
 
-    assert all(contrast(colour) >= 4.5 for colour in (style.ink, style.soft))
+    assert all(contrast(colour) >= least for colour in (style.ink, style.soft))
+    assert contrast(style.label_ink, style.label) >= 4.5
+    assert contrast(style.on_blue, style.blue) >= 4.5
     drawn = (style.grey, style.blue, style.orange, style.green, style.red, *style.groups)
     assert all(contrast(colour) >= 2 for colour in drawn)
     assert len(set(style.groups)) == figures.GROUPS

@@ -15,7 +15,7 @@ ORDER = """
     database accounting moves compact rebuild check
     importer sample
     engine parameters metrics queries series stats
-    terminal formats exports figures charts report
+    terminal formats exports figures charts notebook report
     logs monitoring senders connections collector status app upkeep server demo
     completion options cli __main__ __init__
 """.split()
