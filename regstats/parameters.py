@@ -249,13 +249,25 @@ def moment(name: str, value: object, *, now: datetime, tz: zoneinfo.ZoneInfo = _
     """
     if value is None:
         return None
-    if isinstance(value, str):
-        value = _parsed(name, value, now)
+    try:
+        at = _instant(_parsed(name, value, now) if isinstance(value, str) else value, tz)
+    except OverflowError:
+        at = datetime.max.replace(tzinfo=UTC)
+    if at is None:
+        raise _no_moment(name, value)
+    if at.year not in _YEARS:
+        raise ParameterError(f"{name}={value!r} is not within the years {_YEARS.start} to {_YEARS.stop - 1}.")
+    return at
+
+
+_YEARS = range(1900, 3000)
+"""Those with room before and after for the window before, and for zones."""
+
+
+def _instant(value: object, tz: zoneinfo.ZoneInfo) -> datetime | None:
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=tz)).astimezone(UTC)
-    if isinstance(value, date):
-        return datetime.combine(value, time(), tz).astimezone(UTC)
-    raise _no_moment(name, value)
+    return datetime.combine(value, time(), tz).astimezone(UTC) if isinstance(value, date) else None
 
 
 def _parsed(name: str, text: str, now: datetime) -> datetime | date:
