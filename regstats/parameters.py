@@ -260,7 +260,7 @@ def moment(name: str, value: object, *, now: datetime, tz: zoneinfo.ZoneInfo = _
     return at
 
 
-_YEARS = range(1900, 3000)
+_YEARS = range(1900, 9000)
 """Those with room before and after for the window before, and for zones."""
 
 

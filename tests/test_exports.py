@@ -65,7 +65,7 @@ def test_every_view(export, filled, view):
     known = {
         "events": parts.EVENTS.names,
         "deliveries": parts.DELIVERIES.names,
-        **{derived.table: list(derived.columns) for derived in accounting.DERIVED},
+        **{derived.table: [c for c in derived.columns if c != "date"] for derived in accounting.DERIVED},
     }
     assert known.get(view, list(rows[0])) == list(rows[0])
     assert not {"us", "date"} & set(rows[0])

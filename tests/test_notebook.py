@@ -100,7 +100,7 @@ def test_what_was_picked(stats):
     assert "Nothing in this window." == pushes.layout.annotations[0].text
     assert ["team/api"] == list(tags["repository"])
     (wrong,) = notebook._picked(stats, "", date(1, 1, 2), None, "hour")
-    assert "is not within the years 1900 to 2999" in str(wrong)
+    assert "is not within the years 1900 to 8999" in str(wrong)
 
 
 @pytest.mark.parametrize(("name", "what"), [("itables", "table"), ("ipywidgets", "explore")])

@@ -34,7 +34,7 @@ def test_moments(since, tz, expected):
     [
         ({"since": "yesterday"}, "since='yesterday' is not a time; write 2026-11-01"),
         ({"until": 7}, "until=7 is not a time"),
-        ({"since": "0001-01-01"}, "since='0001-01-01' is not within the years 1900 to 2999"),
+        ({"since": "0001-01-01"}, "since='0001-01-01' is not within the years 1900 to 8999"),
         ({"until": "9999-12-31T23:59", "tz": "America/Lima"}, "until='9999-12-31T23:59' is not within the years"),
         ({"since": "99999d"}, "since='99999d' is not within the years"),
         ({"interval": "year"}, "interval='year' is not one of: hour, day, week, month, total"),
