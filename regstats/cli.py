@@ -276,14 +276,27 @@ def report(data: str, file: Path | None, since: str | None, until: str | None, o
 
 @main.command()
 @click.option(
-    "--data", metavar="DIR", help="Where to put the demo's store.  [default: $REGSTATS_DATA/demo, else ./data/demo]"
+    "--data",
+    metavar="DIR",
+    help="Where to put the demo's store.  [default: $REGSTATS_DATA/demo, else ./data/demo; demo-large if it is large]",
 )
 @click.option("--once", is_flag=True, help="Stop when all is shown, instead of serving on.")
-def demo(data: str | None, once: bool) -> None:
-    """Shows the whole job, with nothing else needed: a day of a small team's registry, sent to a collector."""
-    from regstats.demo import run
+@click.option(
+    "--size",
+    type=click.Choice(["small", "large"]),
+    default="small",
+    show_default=True,
+    help="large: only a store, of ten million events; two cores take MINUTES minutes for it, and it needs SIZE.",
+)
+def demo(data: str | None, once: bool, size: str) -> None:
+    """Shows the whole job, with nothing else needed: half a year of a small company's registry, sent to a collector."""
+    from regstats import demo
 
-    run(Path(data) if data else None, keep_serving=not once)
+    root = Path(data) if data else None
+    if size == "large":
+        demo.grow(root)
+    else:
+        demo.run(root, keep_serving=not once)
 
 
 @main.command()

@@ -241,14 +241,15 @@ def _month(day: date) -> date:
     return day.replace(day=1)
 
 
-def sweep(store: Store) -> int:
+def sweep(store: Store, grace: timedelta = GRACE) -> int:
     """Removes what interrupted work left behind: unfinished files, and parts that never came to count; how many files.
 
-    A part with rows that are nowhere else is left where it is: `regstats check` reports it.
+    A part with rows that are nowhere else is left where it is: `regstats check` reports it. Parts that were replaced go
+    after `grace`; without any only where nobody can be reading yet.
     """
     with store.exclusive():
-        if any(utc_now() - since >= GRACE for since in store.manifest().retired.values()):
-            store.commit()
+        if any(utc_now() - since >= grace for since in store.manifest().retired.values()):
+            store.commit(grace=grace)
         left = [
             *unfinished(store),
             *(store.root / o.path for o in store.orphans() if not has_rows_of_its_own(store, o)),

@@ -1,4 +1,4 @@
-"""`regstats demo`: the whole job, shown once, over real HTTP."""
+"""`regstats demo`: the whole job, shown once, over real HTTP; or many events, to feel how that is."""
 
 import http.client
 import os
@@ -8,19 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import FrameType
 from typing import NoReturn
 
-import pyarrow.parquet as pq
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn, track
 
 from regstats import formats, report, sample
 from regstats.errors import ConfigError, RegstatsError
 from regstats.events import Delivery
+from regstats.sample import grown
 from regstats.stats import Stats, default_data
 from regstats.store import Store
 
@@ -31,15 +31,14 @@ _START_SECONDS = 20
 def run(data: Path | None, *, keep_serving: bool, out: Path = Path("report.html")) -> None:
     """Starts a collector, replays the sample to it, prints the numbers, writes a report, and goes on serving."""
     console = Console(highlight=False, soft_wrap=True)
-    root = _root(data)
+    root = _root(data, "demo")
     for number in (signal.SIGINT, signal.SIGTERM):  # in the background of a script SIGINT would be ignored
         signal.signal(number, _interrupt)
     with suppress(KeyboardInterrupt), _collector(root) as url:
-        deliveries = _recorded()
         console.print(f"A collector listens at {url}/events and stores in {root}.")
-        _replay(url, track(deliveries, "Replaying a day of a small team's registry", console=console, transient=True))
-        stats = Stats(root)
-        stats.now = stats.sql("select max(timestamp) as now from events").to_arrow_table()["now"][0].as_py()
+        deliveries, what = sample.deliveries(), "Replaying half a year of a small company's registry"
+        _replay(url, track(deliveries, what, console=console, transient=True))
+        stats = Stats(root, now=sample.NOW)
         _print_numbers(console, stats, len(deliveries))
         report.write(stats, out)
         _print_places(console, root, out, url)
@@ -47,23 +46,45 @@ def run(data: Path | None, *, keep_serving: bool, out: Path = Path("report.html"
             _wait(console)
 
 
-def _root(data: Path | None) -> Path:
+def grow(data: Path | None, events: int = grown.EVENTS, length: int = grown.HALF_A_YEAR) -> None:
+    """Fills a store with many events, without HTTP, and says what to ask it."""
+    root = _root(data, "demo-large")
+    started, stored, console = time.monotonic(), 0, Console(highlight=False, soft_wrap=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("Half a year of a grown company's registry", total=length + 1)
+            with closing(grown.write(Store(root, create=True), events, length)) as days:
+                for stored in days:  # noqa: B007 - the last one is what counts
+                    bar.advance(task)
+    except KeyboardInterrupt:
+        console.print(f"Interrupted; {root} is a store of what was there until then.")
+        raise
+    _print_grown(console, root, stored, time.monotonic() - started)
+
+
+def _print_grown(console: Console, root: Path, events: int, seconds: float) -> None:
+    size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    console.print(
+        f"{events:,} events in {seconds:,.0f} seconds; {size / 1e6:,.0f} MB in {root.resolve()}. "
+        f"It ends at {sample.NOW:%Y-%m-%d}. Try next:"
+    )
+    for command in (
+        "top --limit 10",
+        "pulls --interval month --by client",
+        "anomalies --since 30d",
+        "unused --limit 20",
+    ):
+        console.print(f"  regstats {command} --data {root}", markup=False)
+
+
+def _root(data: Path | None, name: str) -> Path:
     """Where the demo's store is: never one that holds anything else."""
-    root = data or Path(default_data()) / "demo"
-    if data is not None and data.exists() and any(data.iterdir()):
-        raise ConfigError(f"{data} is not empty, and the demo would mix its numbers with yours; name another --data.")
+    root = data or Path(default_data()) / name
+    given = data is not None or name != "demo"  # the small one may be repeated: nothing counts twice
+    if given and root.exists() and any(root.iterdir()):
+        raise ConfigError(f"{root} is not empty, and the demo would mix its numbers with yours; name another --data.")
     return root
-
-
-def _recorded() -> list[Delivery]:
-    """The deliveries of the sample, in the order in which they came."""
-    store = Store(sample.path())
-    parts = [store.path_of(part) for part in store.manifest().parts if part.table == "deliveries"]
-    if not parts:
-        raise RegstatsError(f"The sample in {store.root} is missing; reinstall regstats.")
-    table = pq.ParquetDataset(parts).read(columns=["received_at", "delivery_id", "source", "headers", "body"])
-    rows = table.sort_by([("received_at", "ascending"), ("delivery_id", "ascending")]).to_pylist()
-    return [Delivery(**row | {"headers": dict(row["headers"])}) for row in rows]
 
 
 @contextmanager
@@ -123,10 +144,12 @@ def _print_numbers(console: Console, stats: Stats, deliveries: int) -> None:
         f"{deliveries:,} deliveries were sent; {stored:,} events are counted. What was sent twice counts once, and "
         f"what is no notification is kept in quarantine ({quarantined:,}) and not counted."
     )
+    cadence = stats.cadence()
     for title, frame in (
         ("Counts: what is there, and how much is it used?", stats.repositories()),
-        ("Cadence: how well is it maintained?", stats.cadence()),
+        ("Cadence: how well is it maintained?", cadence[cadence["kind"] != "immutable"].reset_index(drop=True)),
         ("Activity: who does what?", stats.activity()),
+        ("Anomalies: what is out of the ordinary?", stats.anomalies()),
     ):
         console.print(f"\n[bold]{title}[/bold] (as of {stats.now:%Y-%m-%d %H:%M} UTC)")
         console.print(formats.as_table(frame), markup=False, end="")
@@ -137,7 +160,7 @@ def _print_places(console: Console, root: Path, out: Path, url: str) -> None:
         ("The report", str(out.resolve())),
         ("The store", str(root.resolve())),
         ("The collector", f"{url}/events"),
-        ("More numbers", f"regstats pulls --data {root} --interval hour --by repository"),
+        ("More numbers", f"regstats pulls --data {root} --interval month --by repository"),
     ):
         console.print(f"{what + ':':15}{where}", markup=False)
 

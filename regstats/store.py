@@ -121,7 +121,14 @@ class Store:
         parts.write(rows, self.root / part.path)
         return part
 
-    def commit(self, *, add: Iterable[Part] = (), drop: Iterable[Part] = (), sealed: str | None = None) -> None:
+    def commit(
+        self,
+        *,
+        add: Iterable[Part] = (),
+        drop: Iterable[Part] = (),
+        sealed: str | None = None,
+        grace: timedelta = GRACE,
+    ) -> None:
         """From now on the parts to `add` count and those to `drop` do not, and the segment `sealed` is in them."""
         before, added, dropped = self.manifest(), set(add), set(drop)
         live = sorted(added.union(part for part in before.parts if part not in dropped))
@@ -131,7 +138,7 @@ class Store:
             version=before.version + 1,
             parts=live,
             sealed=[*(s for s in before.sealed if journal.exists(self.journal, s)), *([sealed] if sealed else [])],
-            retired=self._swept({path: since for path, since in retired.items() if path not in paths}),
+            retired=self._swept({path: since for path, since in retired.items() if path not in paths}, grace),
         )
         with parts.appearing(self.manifest_path) as unseen:
             unseen.write_bytes(msgspec.json.format(msgspec.json.encode(after), indent=1))
@@ -155,9 +162,9 @@ class Store:
             if part is not None and part.path not in known and not journal.exists(self.journal, part.name)
         ]
 
-    def _swept(self, retired: dict[str, datetime]) -> dict[str, datetime]:
+    def _swept(self, retired: dict[str, datetime], grace: timedelta) -> dict[str, datetime]:
         """Deletes the files of parts that have been retired long enough; the others."""
-        kept = {path: since for path, since in retired.items() if utc_now() - since < GRACE}
+        kept = {path: since for path, since in retired.items() if utc_now() - since < grace}
         for path in retired.keys() - kept.keys():
             (self.root / path).unlink(missing_ok=True)
         return kept

@@ -13,7 +13,8 @@ ORDER = """
     payloads.distribution payloads
     journal parts store sealing
     database accounting moves compact rebuild check
-    importer sample
+    importer
+    sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__
     engine parameters metrics queries series stats
     terminal formats exports figures charts notebook report
     logs monitoring senders connections collector status app upkeep server demo

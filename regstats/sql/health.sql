@@ -1,7 +1,7 @@
 -- Can I trust these numbers?
 -- Grain: one row per source, of what was received in the window; `journal` are lines of the journal that were torn and
 -- never acknowledged. Time zone: UTC.
--- duplicates: events that came again. lag: from the registry's clock to receipt, in microseconds; the median is in whole
+-- duplicates: events that came again; of deliveries that are kept, where older ones are not. lag: from the registry's clock to receipt, in microseconds; the median is in whole
 -- milliseconds.
 -- gaps: silences longer than an hour and twice what is usual; usual is what nine in ten days do not exceed (days with
 -- deliveries; a silence belongs to the day it ends in).
@@ -16,14 +16,17 @@ with minute as (
 ),
 event as (
   -- One row per delay in milliseconds: few again.
-  select source, instance_id, timestamp_trusted, cast(floor((received_us - us) / 1000.0) as bigint) as delay,
-    count(*) as events, min(us) as first_us, max(us) as last_us, max(received_us - us) as longest
+  select e.source, instance_id, timestamp_trusted, cast(floor((received_us - us) / 1000.0) as bigint) as delay,
+    count(*) as events, count(*) filter (where received_us >= k.kept_us) as delivered,
+    min(us) as first_us, max(us) as last_us, max(received_us - us) as longest
   from (
     select source, us, epoch_us(received_at) as received_us, received_at as timestamp, timestamp_trusted, instance_id
     from events
+    where {places}
   ) as e
-  where {places} and {received}
-  group by source, instance_id, timestamp_trusted, cast(floor((received_us - us) / 1000.0) as bigint)
+  left join (select source, min(first_us) as kept_us from minute group by source) as k on k.source = e.source
+  where {received}
+  group by e.source, instance_id, timestamp_trusted, cast(floor((received_us - us) / 1000.0) as bigint)
 ),
 silence as (
   select source, cast(floor(first_us / 86400000000.0) as bigint) as day,
@@ -62,7 +65,7 @@ lagged as (
   from delayed
   group by source
 ),
-counted as (select source, sum(events) as events from event group by source),
+counted as (select source, sum(events) as events, sum(delivered) as delivered from event group by source),
 received as (
   select source, sum(deliveries) as deliveries, sum(event_count) as event_count, sum(quarantined) as quarantined,
     min(first_us) as first_us, max(last_us) as last_us
@@ -72,7 +75,7 @@ received as (
 select
   r.source, cast(r.deliveries as bigint) as deliveries,
   cast(coalesce(c.events, 0) as bigint) as events,
-  cast(r.event_count - coalesce(c.events, 0) as bigint) as duplicates,
+  cast(r.event_count - coalesce(c.delivered, 0) as bigint) as duplicates,
   cast(r.quarantined as bigint) as quarantined,
   make_timestamptz(r.first_us) as first_received, make_timestamptz(r.last_us) as last_received,
   $now_us - r.last_us as silence,

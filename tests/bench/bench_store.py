@@ -2,7 +2,7 @@
 
     python tests/bench/bench_store.py [--deliveries 300000] [--rounds 5] [--output tests/bench/results/store.md]
 
-The deliveries are those of the sample's day, over and over within that day, each time with times, event ids and request
+The deliveries are those of the sample, over and over within one day, each time with times, event ids and request
 ids of their own. They lie in a journal as the collector writes it; then the store is sealed, merged and rebuilt by one
 process. CPU time is what counts: `seal` runs beside the collector.
 """
@@ -33,7 +33,8 @@ from regstats.rebuild import contents, rebuild
 from regstats.sealing import seal
 from regstats.store import Store
 
-LATER = sample.DAY + timedelta(days=2)
+DAY = sample.NOW - timedelta(days=1)
+LATER = sample.NOW + timedelta(days=1)
 NOTES = """\
 Medians of {rounds} rounds of {deliveries:,} deliveries each; in parentheses the lowest and highest. A delivery is one
 event of {size:,.0f} bytes on average, all on one date; {quarantined:,} of them are not understood. `seal` reads the
@@ -44,14 +45,14 @@ looks. Stored are both tables and the pulls, after merging: one part each."""
 def deliveries(count):
     """So many deliveries of one day, in the order in which they come."""
     dice, ids = random.Random(1), new_ids()
-    day = sample.day()
-    made = (_again(dice.choice(day), dice, next(ids)) for _ in range(count))
+    known = sample.deliveries()
+    made = (_again(dice.choice(known), dice, next(ids)) for _ in range(count))
     return sorted(made, key=lambda delivery: delivery.received_at)
 
 
 def _again(delivery, dice, name):
     """The delivery at another time of the day, with ids of its own."""
-    at = sample.DAY + timedelta(microseconds=dice.randrange(86_000_000_000))
+    at = DAY + timedelta(microseconds=dice.randrange(86_000_000_000))
     body = re.sub(
         rb'(?<="timestamp": ")[^"]+', f"{at:%Y-%m-%dT%H:%M:%S.%f}{dice.randrange(1000):03}Z".encode(), delivery.body
     )

@@ -4,11 +4,18 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 from makers import envelope, make_event, make_push
 
+from regstats import demo, sample
+from regstats.errors import ConfigError
+from regstats.stats import Stats
+
 DEMO = ["regstats", "demo"]
+SENT = sample.deliveries()
+COUNTED = f"{len(SENT):,} deliveries were sent; {len(SENT) - 4:,} events are counted."  # 3 came twice, 1 is none
 OWN = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 
 
@@ -19,11 +26,12 @@ def environment():
 
 
 def test_the_demo_shows_everything(tmp_path, environment, chromium):
-    """Counts, cadence, activity, and a report whose charts are drawn in a browser that has no network."""
+    """Counts, cadence, activity, anomalies, and a report whose charts are drawn in a browser that has no network."""
     done = subprocess.run([*DEMO, "--once"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert (0, "") == (done.returncode, done.stderr)
-    assert "2,210 deliveries were sent; 2,206 events are counted." in done.stdout
-    assert all(word in done.stdout for word in ("Counts", "Cadence", "Activity", "team/api", "alice", "overdue"))
+    assert COUNTED in done.stdout
+    assert all(word in done.stdout for word in ("Counts", "Cadence", "Activity", "Anomalies", "team/api", "pull_loop"))
+    assert "(as of 2026-11-24 00:00 UTC)" in done.stdout
     for place in ("report.html", "data/demo"):
         assert str(tmp_path / place) in done.stdout
         assert (tmp_path / place).exists()
@@ -39,8 +47,10 @@ def test_the_demo_shows_everything(tmp_path, environment, chromium):
 def test_the_demo_can_be_repeated(tmp_path, environment):
     """Into the same store: nothing counts twice."""
     for _ in range(2):
-        done = subprocess.run([*DEMO, "--once"], cwd=tmp_path, env=environment, capture_output=True, timeout=120)
-        assert b"2,206 events are counted" in done.stdout
+        done = subprocess.run(
+            [*DEMO, "--once"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert COUNTED in done.stdout
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -76,3 +86,30 @@ def test_names_in_the_report_do_nothing(tmp_path, environment, collector, chromi
     assert [] == console
     assert "<title>Registry report</title>" in page
     assert "owned" in page
+
+
+def test_the_large_demo(tmp_path, capsys):
+    """Made without HTTP; it says how many events, where, and what to ask; and never adds to what is there."""
+    demo.grow(tmp_path / "large", events=8_000, length=6)
+    shown = capsys.readouterr().out
+    (stored,) = Stats(tmp_path / "large").sql("select count(*) from events").fetchall()[0]
+    assert f"{stored:,} events in " in shown
+    assert f"regstats top --limit 10 --data {tmp_path / 'large'}" in shown
+    with pytest.raises(ConfigError, match="is not empty"):
+        demo.grow(tmp_path / "large")
+
+
+def test_the_large_demo_can_be_interrupted(tmp_path, environment):
+    """Ctrl-C, for a terminal's whole group of processes, leaves a store that opens, and no process."""
+    command = [*DEMO, "--size", "large", "--data", str(tmp_path / "large")]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        while not list(tmp_path.glob("large/events/*")):
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert 130 == process.returncode
+    assert "Interrupted" in out
+    assert "Traceback" not in err
+    assert 0 < Stats(tmp_path / "large").sql("select count(*) from events").fetchall()[0][0]
