@@ -16,7 +16,7 @@ HOLIDAYS = frozenset({date(2026, 5, 25), date(2026, 6, 4), date(2026, 8, 15), da
 _LULL = (date(2026, 8, 3), date(2026, 8, 21))
 """Nearly everybody is away."""
 HOURLY = datetime(2026, 10, 19, tzinfo=UTC)
-"""From then on the poller asks every hour; before that it was every three hours on working days."""
+"""From then on the poller asks every hour; before that it was every two hours on working days."""
 EDGE_STAYS = datetime(2026, 11, 1, tzinfo=UTC)
 """From then on the machine in the branch office has its digest written down, and nobody thinks of it."""
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, time, timedelta
 
-from regstats.sample import company
+import regstats.sample.company as our
 from regstats.sample.clients import check, pull, push, push_chart, retag, sign
 from regstats.sample.company import BASE, LINT, NIGHTLY, REPORTS, Company, Service, is_lull, is_train, is_working
 from regstats.sample.registry import OCI_CONFIG, OCI_LAYER, Client, Image, Registry, Thing
@@ -49,7 +49,7 @@ def plan(registry: Registry, firm: Company, day: date) -> None:
     _around_the_clock(registry, firm, midnight)
     for service in firm.services:
         for number in range(service.fresh_nodes):
-            node = Client("autoscaler", f"10.64.{number % 250}.{day.day}", company.CONTAINERD, keeps=False)
+            node = Client("autoscaler", f"10.64.{number % 250}.{day.day}", our.CONTAINERD, keeps=False)
             registry.at(_moment(registry, midnight, 0, 24), pull, node, service.repository, "stable")
         if is_working(day):
             _office_hours(registry, firm, service, midnight)
@@ -57,10 +57,10 @@ def plan(registry: Registry, firm: Company, day: date) -> None:
 
 def _around_the_clock(registry: Registry, firm: Company, midnight: datetime) -> None:
     """A poller that asks for news, a nightly job, once a week a scanner."""
-    is_new = midnight >= company.HOURLY
-    for hour in range(0, 24, 1 if is_new else 3) if is_new or is_working(midnight.date()) else ():
+    is_new = midnight >= our.HOURLY
+    for hour in range(0, 24, 1 if is_new else 2) if is_new or is_working(midnight.date()) else ():
         at = midnight + timedelta(hours=hour, minutes=3, seconds=registry.random.randint(0, 40))
-        registry.at(at, check, company.POLLER, *registry.random.choice(firm.polled))
+        registry.at(at, check, our.POLLER, *registry.random.choice(firm.polled))
     if not is_working(midnight.date()):
         return
     registry.at(midnight + timedelta(hours=2, minutes=10), _nightly)
@@ -75,7 +75,7 @@ def _office_hours(registry: Registry, firm: Company, service: Service, midnight:
     for _ in range(int(service.builds * (0.45 if quiet else 1) + registry.random.random())):
         registry.at(_moment(registry, midnight, 7, 16), _build, firm, service)
     for person in service.developers:
-        if registry.random.random() < (0.15 if quiet else 0.6):
+        if registry.random.random() < (0.2 if quiet else 0.9):
             registry.at(_moment(registry, midnight, 6.5, 16.5), pull, person, service.repository, "main")
     if is_train(service, midnight.date()):
         registry.at(midnight + timedelta(hours=9, minutes=registry.random.randint(0, 50)), release, service)
@@ -91,7 +91,7 @@ def _build(registry: Registry, firm: Company, service: Service) -> None:
     pull(registry, runner, *LINT)
     registry.later(2, pull, runner, *BASE)
     registry.later(5 + registry.random.random(), push_main, service, runner)
-    registry.later(8, pull, company.STAGING, service.repository, "main")
+    registry.later(8, pull, our.STAGING, service.repository, "main")
 
 
 def push_main(registry: Registry, service: Service, client: Client) -> None:
@@ -104,18 +104,18 @@ def release(registry: Registry, service: Service) -> None:
     """What is on main gets a version and becomes stable, signed and with a chart; then node by node takes it."""
     version = next_version(registry, service)
     for tag in (version, "stable"):
-        retag(registry, company.DAVE, service.repository, "main", tag)
-    sign(registry, company.CI_COSIGN, service.repository, version)
+        retag(registry, our.DAVE, service.repository, "main", tag)
+    sign(registry, our.CI_COSIGN, service.repository, version)
     chart = f"charts/{service.name}"
-    push_chart(registry, company.CI_HELM, chart, version)
-    registry.later(3, pull, company.ARGO, chart, version)
+    push_chart(registry, our.CI_HELM, chart, version)
+    registry.later(3, pull, our.ARGO, chart, version)
     for node, lag in service.nodes:
         registry.later(lag.total_seconds() / 60, take, node, service)
 
 
 def take(registry: Registry, node: Client, service: Service) -> None:
     """A node moves on to what is stable."""
-    if not (node is company.EDGE and registry.now >= company.EDGE_STAYS):
+    if not (node is our.EDGE and registry.now >= our.EDGE_STAYS):
         pull(registry, node, service.repository, "stable")
 
 
@@ -133,17 +133,17 @@ def _nightly(registry: Registry) -> None:
     """The job's image is built anew in two of three nights, and run."""
     if registry.now.day % 3:
         below = registry.tags[NIGHTLY].layers[:-1]
-        push(registry, company.CI_BUILDAH, *NIGHTLY, registry.image(*below, registry.layer(MEGA, 3 * MEGA)))
-        registry.later(4, pull, company.ETL, *NIGHTLY)
+        push(registry, our.CI_BUILDAH, *NIGHTLY, registry.image(*below, registry.layer(MEGA, 3 * MEGA)))
+        registry.later(4, pull, our.ETL, *NIGHTLY)
 
 
 def _monthly(registry: Registry) -> None:
     """On the first Monday of a month the base is built anew."""
     if registry.now.day <= 7:
-        push(registry, company.CI_BUILDAH, *BASE, base(registry))
+        push(registry, our.CI_BUILDAH, *BASE, base(registry))
 
 
 def _scan(registry: Registry, firm: Company) -> None:
     """A scanner looks at what is newest."""
     for tag in (BASE, LINT, NIGHTLY, *((service.repository, "main") for service in firm.services)):
-        pull(registry, company.SCANNER, *tag)
+        pull(registry, our.SCANNER, *tag)

@@ -16,7 +16,7 @@ Twice, odd     `health`              three deliveries came twice; one came from 
 
 from datetime import UTC, datetime, timedelta
 
-from regstats.sample import company
+import regstats.sample.company as our
 from regstats.sample.clients import delete, pull, pull_digest, push, retag, untag
 from regstats.sample.company import BEGIN, LINT, NOW, REPORTS, SMALL
 from regstats.sample.days import MEGA, base, push_main, service_image
@@ -58,40 +58,40 @@ def _new(registry: Registry, client: Client, repository: str, tag: str, sizes: t
 
 def _forgotten(registry: Registry) -> None:
     for number, day in enumerate(_days(_at(5, 26, 9), _at(6, 9, 9), 7)):
-        registry.at(day, _new, company.CAROL, *LINT, (44, 7 + number))
+        registry.at(day, _new, our.CAROL, *LINT, (44, 7 + number))
     for day in _days(_at(5, 27, 8), _at(6, 10, 8), 7):
-        registry.at(day, pull, company.CAROL, "team/web", "main")
+        registry.at(day, pull, our.CAROL, "team/web", "main")
 
 
 def _unused(registry: Registry) -> None:
-    registry.at(_at(5, 27, 15), _new, company.ERIN, "data/notebook", "1.0", (310, 1240, 85))
-    registry.at(_at(6, 3, 15), _new, company.ERIN, "data/notebook", "gpu", (310, 4650, 85))
-    registry.at(_at(6, 4, 7), pull, company.ERIN, "data/notebook", "gpu")
+    registry.at(_at(5, 27, 15), _new, our.ERIN, "data/notebook", "1.0", (310, 1240, 85))
+    registry.at(_at(6, 3, 15), _new, our.ERIN, "data/notebook", "gpu", (310, 4650, 85))
+    registry.at(_at(6, 4, 7), pull, our.ERIN, "data/notebook", "gpu")
     for number, day in enumerate((_at(5, 28), _at(6, 11), _at(6, 30))):
-        registry.at(day, _new, company.BOB, "team/legacy-portal", f"1.{number}.0", (95, 240, 38))
+        registry.at(day, _new, our.BOB, "team/legacy-portal", f"1.{number}.0", (95, 240, 38))
     for day in _days(_at(6, 1, 6), _at(7, 13, 6), 7):
-        registry.at(day, pull, company.LEGACY, "team/legacy-portal", "1.0.0")
+        registry.at(day, pull, our.LEGACY, "team/legacy-portal", "1.0.0")
     for number, day in enumerate((_at(7, 1, 11), _at(7, 28, 11), _at(10, 6, 11))):
-        registry.at(day, _new, company.BOB, "infra/backup", f"1.{3 + number}.0", (22, 9))
-        registry.at(day + timedelta(hours=1), pull, company.STAGING, "infra/backup", f"1.{3 + number}.0")
-    registry.at(_at(10, 20, 15, 30), delete, company.ADMIN_SKOPEO, "infra/backup", "1.3.0")
+        registry.at(day, _new, our.BOB, "infra/backup", f"1.{3 + number}.0", (22, 9))
+        registry.at(day + timedelta(hours=1), pull, our.STAGING, "infra/backup", f"1.{3 + number}.0")
+    registry.at(_at(10, 20, 15, 30), delete, our.ADMIN_SKOPEO, "infra/backup", "1.3.0")
 
 
 def _feature_branches(registry: Registry) -> None:
     """Pushed to be looked at once; of them one is removed, half a year later."""
     for day, name in ((15, "login"), (16, "cart"), (18, "search"), (23, "dark-mode")):
         registry.at(_at(6, day, 13), _feature, f"feature-{name}")
-    registry.at(_at(11, 19, 15, 10), untag, company.ADMIN, "team/web", "feature-login")
+    registry.at(_at(11, 19, 15, 10), untag, our.ADMIN, "team/web", "feature-login")
 
 
 def _feature(registry: Registry, tag: str) -> None:
-    push(registry, company.CI, "team/web", tag, service_image(registry))
-    registry.later(20, pull, company.STAGING, "team/web", tag)
+    push(registry, our.CI, "team/web", tag, service_image(registry))
+    registry.later(20, pull, our.STAGING, "team/web", tag)
 
 
 def _stays_behind(registry: Registry) -> None:
-    for day in _days(company.EDGE_STAYS + timedelta(hours=6), NOW - timedelta(hours=6), 3):
-        registry.at(day, pull_digest, company.EDGE, "team/api")
+    for day in _days(our.EDGE_STAYS + timedelta(hours=6), NOW - timedelta(hours=6), 3):
+        registry.at(day, pull_digest, our.EDGE, "team/api")
 
 
 def _loop(registry: Registry) -> None:
@@ -99,12 +99,12 @@ def _loop(registry: Registry) -> None:
     for begin, end in ((_at(9, 15, 11), _at(9, 16, 0)), (_at(9, 16, 0), _at(9, 16, 9))):
         for number in range(int((end - begin).total_seconds()) // 600):
             at = begin + timedelta(minutes=10 * number, seconds=registry.random.randint(0, 30))
-            registry.at(at, pull, company.CI_PODMAN, *LINT)
+            registry.at(at, pull, our.CI_PODMAN, *LINT)
 
 
 def _crowd(registry: Registry) -> None:
     for number in range(34):
-        guest = Client("workshop", f"10.50.0.{number + 20}", company.DOCKER)
+        guest = Client("workshop", f"10.50.0.{number + 20}", our.DOCKER)
         at = _at(10, 15, 13) + timedelta(seconds=registry.random.randint(0, 900))
         registry.at(at, _pull_newest, guest)
 
@@ -118,46 +118,46 @@ def _token(registry: Registry) -> None:
 
 
 def _look_around(registry: Registry) -> None:
-    seen = (company.BASE, company.NIGHTLY, *((service.repository, "main") for service in SMALL.services))
+    seen = (our.BASE, our.NIGHTLY, *((service.repository, "main") for service in SMALL.services))
     for number, (repository, tag) in enumerate(sorted(seen)):
-        registry.later(3 * number, pull, company.STRANGER, repository, tag)
+        registry.later(3 * number, pull, our.STRANGER, repository, tag)
 
 
 def _silence(registry: Registry) -> None:
     for day in _days(BEGIN + timedelta(hours=6, minutes=20), _at(11, 9, 7)):
         if day.weekday() < 5:
-            registry.at(day, pull, company.REPORTING, *REPORTS)
+            registry.at(day, pull, our.REPORTING, *REPORTS)
     for month in (6, 7, 9, 10, 11):
-        registry.at(_at(month, 2, 12), _new, company.ERIN, *REPORTS, (61, 3))
+        registry.at(_at(month, 2, 12), _new, our.ERIN, *REPORTS, (61, 3))
 
 
 def _colleague(registry: Registry) -> None:
     for day in _days(_at(9, 1, 8), _at(11, 23, 8)):
-        if company.is_working(day.date()) and registry.random.random() < 0.6:
+        if our.is_working(day.date()) and registry.random.random() < 0.6:
             at = day + timedelta(minutes=registry.random.randint(0, 480))
-            registry.at(at, pull, company.FRANK, "team/worker", "main")
+            registry.at(at, pull, our.FRANK, "team/worker", "main")
     for at in (_at(9, 15, 15, 40), _at(10, 13, 15, 40), _at(11, 10, 15, 40)):
-        registry.at(at, push_main, SMALL.services[2], company.FRANK)
+        registry.at(at, push_main, SMALL.services[2], our.FRANK)
 
 
 def _fix_base(registry: Registry) -> None:
     """A hole in a library: a new base out of turn, and everything built on it anew."""
-    push(registry, company.CI_BUILDAH, *company.BASE, base(registry))
+    push(registry, our.CI_BUILDAH, *our.BASE, base(registry))
     for number, service in enumerate(SMALL.services):
-        registry.later(40 + 9 * number, push_main, service, company.CI)
+        registry.later(40 + 9 * number, push_main, service, our.CI)
 
 
 def _incident(registry: Registry) -> None:
     """A hotfix goes to stable without a look at staging; two nodes have it before dave takes it back."""
     before = _version_of(registry, "team/api", "stable")
     hotfix = before.removesuffix("0") + "1"
-    push(registry, company.CI, "team/api", hotfix, service_image(registry, registry.tags["team/api", "main"]))
-    retag(registry, company.CI, "team/api", hotfix, "stable")
-    first, second, third, _ = company.NODES
+    push(registry, our.CI, "team/api", hotfix, service_image(registry, registry.tags["team/api", "main"]))
+    retag(registry, our.CI, "team/api", hotfix, "stable")
+    first, second, third, _ = our.NODES
     for minutes, node in ((2, first), (6, second), (46, first), (47, second), (50, third)):
         registry.later(minutes, pull, node, "team/api", "stable")
-    registry.later(43, retag, company.DAVE, "team/api", before, "stable")
-    registry.later(150, delete, company.ADMIN_SKOPEO, "team/api", hotfix)
+    registry.later(43, retag, our.DAVE, "team/api", before, "stable")
+    registry.later(150, delete, our.ADMIN_SKOPEO, "team/api", hotfix)
 
 
 def _version_of(registry: Registry, repository: str, tag: str) -> str:
@@ -170,13 +170,13 @@ def _version_of(registry: Registry, repository: str, tag: str) -> str:
 def _made_again(registry: Registry) -> None:
     """The version of the day before was built from the wrong commit: it is deleted, and made again under its name."""
     version = _version_of(registry, "team/web", "stable")
-    delete(registry, company.ADMIN_SKOPEO, "team/web", version)
-    registry.later(95, _push_again, version)
+    push_main(registry, SMALL.services[1], our.CI)
+    delete(registry, our.ADMIN_SKOPEO, "team/web", version)
+    registry.later(95, _release_again, version)
 
 
-def _push_again(registry: Registry, version: str) -> None:
-    image = service_image(registry, registry.tags["team/web", "main"])
-    push(registry, company.CI, "team/web", version, image)
-    retag(registry, company.CI, "team/web", version, "stable")
-    for number, node in enumerate(company.NODES):
+def _release_again(registry: Registry, version: str) -> None:
+    for tag in (version, "stable"):
+        retag(registry, our.DAVE, "team/web", "main", tag)
+    for number, node in enumerate(our.NODES):
         registry.later(10 + 5 * number, pull, node, "team/web", "stable")
