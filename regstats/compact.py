@@ -241,14 +241,14 @@ def _month(day: date) -> date:
     return day.replace(day=1)
 
 
-def sweep(store: Store, grace: timedelta = GRACE) -> int:
+def sweep(store: Store, grace: timedelta | None = None) -> int:
     """Removes what interrupted work left behind: unfinished files, and parts that never came to count; how many files.
 
     A part with rows that are nowhere else is left where it is: `regstats check` reports it. Parts that were replaced go
     after `grace`; without any only where nobody can be reading yet.
     """
     with store.exclusive():
-        if any(utc_now() - since >= grace for since in store.manifest().retired.values()):
+        if any(utc_now() - since >= (GRACE if grace is None else grace) for since in store.manifest().retired.values()):
             store.commit(grace=grace)
         left = [
             *unfinished(store),

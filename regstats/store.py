@@ -127,9 +127,12 @@ class Store:
         add: Iterable[Part] = (),
         drop: Iterable[Part] = (),
         sealed: str | None = None,
-        grace: timedelta = GRACE,
+        grace: timedelta | None = None,
     ) -> None:
-        """From now on the parts to `add` count and those to `drop` do not, and the segment `sealed` is in them."""
+        """From now on the parts to `add` count and those to `drop` do not, and the segment `sealed` is in them.
+
+        Files of parts that were dropped go after `grace`, the usual one if none is given.
+        """
         before, added, dropped = self.manifest(), set(add), set(drop)
         live = sorted(added.union(part for part in before.parts if part not in dropped))
         paths = {part.path for part in live}
@@ -162,9 +165,10 @@ class Store:
             if part is not None and part.path not in known and not journal.exists(self.journal, part.name)
         ]
 
-    def _swept(self, retired: dict[str, datetime], grace: timedelta) -> dict[str, datetime]:
+    def _swept(self, retired: dict[str, datetime], grace: timedelta | None) -> dict[str, datetime]:
         """Deletes the files of parts that have been retired long enough; the others."""
-        kept = {path: since for path, since in retired.items() if utc_now() - since < grace}
+        last = utc_now() - (GRACE if grace is None else grace)
+        kept = {path: since for path, since in retired.items() if since > last}
         for path in retired.keys() - kept.keys():
             (self.root / path).unlink(missing_ok=True)
         return kept

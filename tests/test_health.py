@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from makers import NOW, days, envelope, journalled, make_event
 
-from regstats.config import Exclude
+from regstats.compact import expire
+from regstats.config import Exclude, Retention
 from regstats.sealing import seal
 from regstats.stats import Stats
 
@@ -120,3 +121,14 @@ def test_a_wrong_parameter_is_named(store):
     """Like everywhere."""
     with pytest.raises(ValueError, match="since='yesterday' is not a time"):
         health(store, since="yesterday")
+
+
+def test_events_outlive_their_deliveries(store):
+    """Of deliveries that are not kept nobody knows any more which of their events came twice."""
+    received(store, NOW - days(40))
+    for _ in range(2):
+        journalled(store, envelope(make_event(at=NOW - days(1), id="again")), received_at=NOW - days(1))
+    seal(store)
+    expire(store, NOW, Retention(deliveries="30d"))
+    expected = {"deliveries": 2, "events": 2, "duplicates": 1}
+    assert expected == {name: value for name, value in row(store).items() if name in expected}
