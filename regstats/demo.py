@@ -72,7 +72,7 @@ def _print_grown(console: Console, root: Path, events: int, seconds: float) -> N
     for command in (
         "top --limit 10",
         "pulls --interval month --by client",
-        "anomalies --since 30d",
+        "anomalies --since 2026-11-01",
         "unused --limit 20",
     ):
         console.print(f"  regstats {command} --data {root}", markup=False)
@@ -81,8 +81,8 @@ def _print_grown(console: Console, root: Path, events: int, seconds: float) -> N
 def _root(data: Path | None, name: str) -> Path:
     """Where the demo's store is: never one that holds anything else."""
     root = data or Path(default_data()) / name
-    given = data is not None or name != "demo"  # the small one may be repeated: nothing counts twice
-    if given and root.exists() and any(root.iterdir()):
+    may_grow = data is None and name == "demo"  # what is replayed again counts once
+    if not may_grow and root.exists() and any(root.iterdir()):
         raise ConfigError(f"{root} is not empty, and the demo would mix its numbers with yours; name another --data.")
     return root
 
