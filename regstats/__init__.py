@@ -28,7 +28,9 @@ def open(  # noqa: A001
     now: "Moment | None" = None,
     exclude: Exclude | None = None,
 ) -> "Stats":
-    """The numbers of the store at `data` (default: `$REGSTATS_DATA`, else `./data`), as of `now` (default: the clock).
+    """The numbers of the store at `data` (default: `$REGSTATS_DATA`, else `./data`), as of `now`.
+
+    `now` is a time or a text, as `since` is: `"2026-11-24"`, `"7d"`; by default `$REGSTATS_NOW`, else the clock.
 
     `exclude` says who is not counted: `Exclude(actors=["ci-*"])`, `NOBODY`; by default what `regstats.toml` says, and
     else the requests of proxies and replication.

@@ -261,17 +261,77 @@ def quarantine_replay(group_data: str, data: str | None) -> None:
     type=click.Path(path_type=Path),
     help="Where to write it.",
 )
-def report(data: str, file: Path | None, since: str | None, until: str | None, output: Path) -> None:
+@click.option("--notebook", metavar="NAME", help="What this notebook shows instead: one of ours, or your .ipynb file.")
+@click.option("--parameter", "-p", "assigned", multiple=True, metavar="NAME=VALUE", help="A parameter of the notebook.")
+def report(
+    data: str, file: Path | None, output: Path, notebook: str | None, assigned: tuple[str, ...], **window: str | None
+) -> None:
     """Writes the numbers as one HTML file that needs nothing else.
 
-    \b
-    Example: regstats report --since 30d --output report.html
-    """
-    from regstats.report import write
+    With --notebook it is what a notebook shows, without its code; --since and --until are parameters of it then.
+    Values of parameters are JSON or Python literals, and text where they are neither.
 
+    \b
+    Examples: regstats report --since 30d --output report.html
+              regstats report --notebook overview -p since=7d -p interval=day --out overview.html
+    """
+    if assigned and notebook is None:
+        raise click.UsageError("--parameter is for notebooks; name one with --notebook.")
     stats = _stats(data, file)
-    work("Writing the report", lambda _: write(stats, output, since=since, until=until))
+    render = partial(_page, stats, window) if notebook is None else _notebook(notebook, assigned, window, data, file)
+    with answer(output) as out:
+        out.write(work("Writing the report", lambda _: render()).encode())
     click.echo(f"Wrote {output.resolve()}")
+
+
+def _page(stats: Any, window: dict[str, str | None]) -> str:
+    from regstats.report import render
+
+    return render(stats, since=window["since"], until=window["until"])
+
+
+def _notebook(
+    name: str, assigned: tuple[str, ...], window: dict[str, str | None], data: str, file: Path | None
+) -> Callable[[], str]:
+    from regstats import notebooks
+
+    notebooks.need_jupyter()
+    from regstats.notebook_report import Surroundings, parsed, render
+
+    parameters = {key: value for key, value in window.items() if value is not None} | parsed(assigned)
+    surroundings = Surroundings(data, config.in_force(file), str(config.load(file).exclude))
+    return partial(render, name, parameters, surroundings)
+
+
+@main.command()
+@click.option("--data", metavar="DIR", help="The store.  [default: $REGSTATS_DATA, else ./data, else the sample]")
+@options.config
+@click.option(
+    "--folder",
+    metavar="DIR",
+    default="regstats-notebooks",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where your copies of the notebooks are.",
+)
+@click.option("--fresh", is_flag=True, help="Put the notebooks that you changed beside yours, as they were.")
+@click.option("--port", type=click.IntRange(1, 65535), help="[default: 8888, or the next that is free]")
+@click.option("--no-browser", is_flag=True, help="Only say where it is.")
+@click.argument("jupyter", nargs=-1, metavar="[-- JUPYTERLAB-OPTIONS...]")
+def lab(
+    data: str | None, file: Path | None, folder: Path, jupyter: tuple[str, ...], no_browser: bool, **given: Any
+) -> None:
+    """Opens JupyterLab on the ready-made notebooks, which have the answers.
+
+    They are copied to a folder of yours. A copy that you changed is never overwritten. Only this machine can reach it.
+    Without a store the notebooks show the sample.
+
+    \b
+    Example: regstats lab --data /var/lib/regstats --no-browser -- --collaborative
+    """
+    from regstats.lab import start
+
+    start(folder, data, file, [*(["--no-browser"] if no_browser else []), *jupyter], **given)
 
 
 @main.command()

@@ -17,6 +17,8 @@ from regstats.events import TORN
 
 DEFAULT_SOURCE = "default"
 DEFAULT_FILE = Path("regstats.toml")
+_NO_SETTINGS = ("config", "now")
+"""`REGSTATS_CONFIG` is where the settings are, if not in the working directory; `REGSTATS_NOW` is for `Stats`."""
 
 Token = Annotated[str, Meta(min_length=1)]
 
@@ -144,11 +146,19 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ, **op
     Raises ConfigError: a file that is not there or not TOML, an unknown key (naming the nearest right one), a value of
     the wrong type.
     """
-    values = _read(file) | _from_environment(environ) | {k: v for k, v in options.items() if v is not None}
+    given = {key: value for key, value in options.items() if value is not None}
+    values = _read(in_force(file, environ)) | _from_environment(environ) | given
     try:
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"A setting is wrong: {error}") from None
+
+
+def in_force(file: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The settings file: the one that is named, or in `$REGSTATS_CONFIG`, or the default one if it is there."""
+    if file or environ.get("REGSTATS_CONFIG"):
+        return file or Path(environ["REGSTATS_CONFIG"])
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 
 def check_exposure(settings: Settings) -> None:
@@ -172,9 +182,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _read(file: Path | None) -> dict[str, Any]:
-    path = file or DEFAULT_FILE
-    if file is None and not path.exists():
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None:
         return {}
     try:
         values: dict[str, Any] = msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
@@ -198,8 +207,9 @@ def _keys(table: object) -> list[str]:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     names = [name for name in Settings.__struct_fields__ if name not in ("sources", *_TABLES)]
     given = {key.removeprefix("REGSTATS_").lower(): value for key, value in environ.items() if _is_ours(key)}
-    _refuse_unknown("The environment (REGSTATS_*)", given, names)
-    return {key: value.split(",") if key in _LISTS else value for key, value in given.items()}
+    _refuse_unknown("The environment (REGSTATS_*)", given, [*names, *_NO_SETTINGS])
+    settings = {key: value for key, value in given.items() if key not in _NO_SETTINGS}
+    return {key: value.split(",") if key in _LISTS else value for key, value in settings.items()}
 
 
 def _is_ours(key: str) -> bool:

@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 import plotly.offline
 
 from regstats import charts, formats
-from regstats.errors import InputError
 from regstats.parameters import Moment, Parameters
 from regstats.stats import Stats
+from regstats.terminal import answer
 
-_CHART_CONFIG = {"displaylogo": False, "responsive": True}
+CHART_CONFIG = {"displaylogo": False, "responsive": True}
 _SHORT = timedelta(days=3)  # below that, a bar per hour says more than a bar per day
 _LEFT_OUT = ["first_pull", "first_push"]  # a table that fits the page
 
@@ -31,12 +31,12 @@ class Section(NamedTuple):
 
 
 def write(stats: Stats, out: Path, *, since: Moment | None = None, until: Moment | None = None) -> None:
-    """Writes the report of a window to a file. Raises InputError where the file cannot be written."""
-    text = render(stats, since=since, until=until)
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"Cannot write {out}: {error.strerror}.") from None
+    """Writes the report of a window to a file, which appears when it is whole.
+
+    Raises InputError where the file cannot be written.
+    """
+    with answer(out) as file:
+        file.write(render(stats, since=since, until=until).encode())
 
 
 def render(stats: Stats, *, since: Moment | None = None, until: Moment | None = None) -> str:
@@ -45,7 +45,7 @@ def render(stats: Stats, *, since: Moment | None = None, until: Moment | None = 
     repositories, activity = stats.repositories(**window), stats.activity(**window)
     cadence = stats.cadence(**window)
     pulls = _series(stats, activity, window)
-    template = _environment().get_template("report.html")
+    template = environment().get_template("report.html")
     return template.render(
         facts=_facts(repositories, activity),
         window=_window(activity),
@@ -87,7 +87,7 @@ def _window(activity: pd.DataFrame) -> str:
 
 def _section(title: str, question: str, figure: go.Figure, frame: pd.DataFrame) -> Section:
     chart = figure.to_html(
-        full_html=False, include_plotlyjs=False, div_id=f"chart-{title.lower()}", config=_CHART_CONFIG
+        full_html=False, include_plotlyjs=False, div_id=f"chart-{title.lower()}", config=CHART_CONFIG
     )
     columns = [formats.cells(frame[name]) for name in frame.columns]
     return Section(
@@ -100,10 +100,11 @@ def _section(title: str, question: str, figure: go.Figure, frame: pd.DataFrame) 
     )
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """The templates of pages; what is put into them is escaped."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("regstats"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     filters: dict[str, Any] = {"thousands": "{:,}".format}
-    environment.filters.update(filters)
-    return environment
+    made.filters.update(filters)
+    return made

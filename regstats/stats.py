@@ -61,7 +61,7 @@ class Stats:
         now: Moment | None = None,
         exclude: Exclude | None = None,
     ) -> None:
-        self.now = now
+        self.now = _present() if now is None else now
         """The present, for `30d` and ages; None is the clock. Set it to look at the past."""
         self.exclude = config.load().exclude if exclude is None else exclude
         """Who is not counted; from `regstats.toml` if not given."""
@@ -313,6 +313,13 @@ class Stats:
 def default_data() -> str:
     """Where the store is if nobody says: `$REGSTATS_DATA`, else `./data`."""
     return os.environ.get("REGSTATS_DATA") or DEFAULT_DATA
+
+
+def _present() -> str | None:
+    """The present if nobody says: `$REGSTATS_NOW`, else the clock. Raises ParameterError where that is not a time."""
+    named = os.environ.get("REGSTATS_NOW") or None
+    moment("REGSTATS_NOW", named, now=utc_now())
+    return named
 
 
 def _catalog(given: pd.DataFrame) -> pa.Table:

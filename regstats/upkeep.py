@@ -27,6 +27,7 @@ class Upkeep:
         self._now = now
         self._closed_at: datetime | None = None
         self._stats = Stats(store.root, exclude=NOBODY)
+        self._stats.now = None  # a collector lives by the clock, whatever $REGSTATS_NOW says
 
     def seal(self) -> None:
         """Moves what has come into parts."""

@@ -18,6 +18,7 @@ ORDER = """
     engine parameters metrics queries series stats
     terminal formats exports figures charts notebook report
     logs monitoring senders connections collector status app upkeep server demo
+    notebooks lab notebook_report
     completion options cli __main__ __init__
 """.split()
 
