@@ -1,0 +1,175 @@
+"""`regstats lab` as a user meets it: JupyterLab in a real browser, from the command to the charts."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+from servers import PATIENCE, free_port, listens, stop, wait_until
+
+CHART = ".jp-OutputArea-output.jp-RenderedPlotly"
+WRONG = '.jp-OutputArea-output[data-mime-type$="stderr"], .jp-OutputArea-output[data-mime-type$="error"]'
+LOADED = '.jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status="idle"]'
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--window-size=1400,7000",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]  # fmt: skip
+
+
+class Lab:
+    """`regstats lab` in a folder, with settings of its own; it asks nobody for news."""
+
+    def __init__(self, folder):
+        self.folder, self.port = folder, free_port()
+        self.notebook = folder / "regstats-notebooks" / "01-overview.ipynb"
+        self._log = folder / "lab.log"
+        jupyter = [f"JUPYTER_{kind}_DIR" for kind in ("CONFIG", "DATA", "RUNTIME")]
+        places = [*jupyter, "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"]
+        self._environment = {key: value for key, value in os.environ.items() if not key.startswith("REGSTATS_")}
+        self._environment |= {place: str(folder / "settings" / place) for place in places}
+        self.process = None
+
+    def start(self, *options):
+        command = [sys.executable, "-m", "regstats", "lab", "--no-browser", "--port", str(self.port), *options]
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, "--", "--LabApp.news_url=None"], cwd=self.folder, env=self._environment, stderr=log
+            )
+        wait_until(lambda: listens(self.port) or self.process.poll() is not None, "JupyterLab")
+        assert self.process.poll() is None, self.log
+        return self
+
+    def stop(self, how=signal.SIGTERM):
+        return stop(self.process, how)
+
+    @property
+    def log(self):
+        return self._log.read_text()
+
+    @property
+    def url(self):
+        return wait_until(lambda: re.search(r"http://127\.0\.0\.1:\S+token=\w+", self.log), "the address")[0]
+
+    def processes(self):
+        """What runs in its name: itself, and kernels. A kernel's environment tells whose it is."""
+        mark, found = f"JUPYTER_RUNTIME_DIR={self.folder}".encode(), []
+        for place in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                found += [place.parent.name] if mark in place.read_bytes() else []
+            except OSError:  # it ended meanwhile
+                continue
+        return found
+
+
+@pytest.fixture
+def lab(tmp_path):
+    made = Lab(tmp_path)
+    yield made
+    if made.process is not None:
+        made.stop()
+
+
+@pytest.fixture
+def browser(tmp_path, monkeypatch):
+    """Chromium, driven; it reaches nothing but loopback."""
+    programs = [shutil.which(program) for program in ("chromedriver", "chromium")]
+    if None in programs:
+        pytest.skip("chromedriver and chromium not installed")
+    monkeypatch.setenv("SE_OFFLINE", "true")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[1]
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path}/browser"]:
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[0]))
+    yield driver
+    driver.quit()
+
+
+def until(browser, condition):
+    return WebDriverWait(browser, PATIENCE, poll_frequency=0.2).until(condition)
+
+
+def find(browser, selector):
+    return browser.find_elements(By.CSS_SELECTOR, selector)
+
+
+def run_all(browser):
+    """From the menu, as a person does it; returns when every cell of code has its number."""
+    until(browser, lambda _: find(browser, LOADED))
+    (run,) = (item for item in find(browser, ".lm-MenuBar-item") if item.text == "Run")
+    run.click()
+    until(browser, lambda _: find(browser, '.lm-Menu-item[data-command="runmenu:run-all"]'))[0].click()
+    numbers = ".jp-NotebookPanel .jp-CodeCell .jp-InputArea-prompt"
+
+    def is_done(_):
+        return all(re.fullmatch(r"\[\d+\]:", prompt.text) for prompt in find(browser, numbers))
+
+    until(browser, is_done)
+    until(browser, lambda _: find(browser, LOADED))
+
+
+def saved(browser, name):
+    """A picture for people: where $ARTEFACTS says, too."""
+    for folder in filter(None, [os.environ.get("ARTEFACTS"), name.parent]):
+        browser.save_screenshot(str(Path(folder) / name.name))
+
+
+def code_of(notebook):
+    return [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+
+
+@pytest.mark.slow
+def test_the_overview_has_the_answers(lab, browser, tmp_path):
+    """On the sample, where there is no store: all cells run, every chart is drawn, and nothing is complained about."""
+    lab.start()
+    assert "There is no store in ./data, so the notebooks show the sample" in lab.log
+    browser.get(lab.url)
+    run_all(browser)
+    code = code_of(lab.notebook)
+    charts = sum(len(re.findall(r"^charts\.", "".join(cell["source"]), re.MULTILINE)) for cell in code)
+    until(browser, lambda _: len(find(browser, CHART)) >= charts)
+    until(browser, lambda _: all(chart.find_elements(By.CSS_SELECTOR, "svg.main-svg") for chart in find(browser, CHART)))
+    saved(browser, tmp_path / "lab.png")
+    assert len(code) == len(find(browser, ".jp-NotebookPanel .jp-CodeCell"))
+    assert charts >= 3
+    assert [] == [output.text for output in find(browser, WRONG)]
+    assert "2,206 events" in browser.find_element(By.CSS_SELECTOR, ".jp-NotebookPanel").text
+    assert len(lab.processes()) >= 2  # the server and the kernel
+    assert 0 == lab.stop()
+    wait_until(lambda: not lab.processes(), "the kernel to end")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_what_a_user_changed_stays(lab, how):
+    """At the second start it is as they left it, and they are told how to get ours. It stops when it is asked once."""
+    lab.start()
+    assert 0 == lab.stop(how)
+    assert [] == lab.processes()
+    changed = lab.notebook.read_text().replace("Overview", "My overview")
+    lab.notebook.write_text(changed)
+    lab.start("--fresh")
+    assert changed == lab.notebook.read_text()
+    assert "Left as you changed them: 01-overview.ipynb. --fresh puts ours beside them." in lab.log
+    assert "# Overview" in lab.notebook.with_stem("01-overview-fresh").read_text()
+    assert 0 == lab.stop(how)
+
+
+@pytest.mark.slow
+def test_nobody_else_can_reach_it(lab):
+    """It listens on loopback alone, and asks for its token."""
+    lab.start()
+    hexadecimal = f":{lab.port:04X}"
+    rows = Path("/proc/net/tcp").read_text().splitlines() + Path("/proc/net/tcp6").read_text().splitlines()
+    listening = [row.split()[1] for row in rows if row.split()[3] == "0A" and row.split()[1].endswith(hexadecimal)]
+    assert [f"0100007F{hexadecimal}"] == listening
+    assert "token=" in lab.url
