@@ -13,6 +13,7 @@ import plotly.io
 import plotly.offline
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import ensure_event_loop
 from markupsafe import Markup
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
@@ -26,7 +27,7 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 _WIDGETS = "application/vnd.jupyter.widget-state+json"
 _SHOWN = ("execute_result", "display_data")
 _QUIET = "--log-level=CRITICAL"  # what a cell says goes into the report, and a kernel has nothing to say to its user
-_HEADING = re.compile(r"^#\s+(.+)$", re.MULTILINE)
+_HEADING = re.compile(r"<h1\b[^>]*>(.*?)</h1>", re.DOTALL)
 
 
 class Surroundings(NamedTuple):
@@ -54,11 +55,12 @@ def render(name: str, parameters: Mapping[str, Any], surroundings: Surroundings)
     _check(path.stem, notebook, parameters)
     done = _run(path, notebook, parameters, surroundings)
     _replace_outputs(done)
+    body = _body(done, path.parent)
     template = report.environment().get_template("notebook.html")
     return template.render(
-        title=_title(done) or path.stem,
+        title=_title(body) or path.stem,
         name=path.stem,
-        body=_body(done, path.parent),
+        body=body,
         parameters=parameters,
         excluded=surroundings.excluded,
         plotly=plotly.offline.get_plotlyjs(),
@@ -116,6 +118,7 @@ def _check(name: str, notebook: NotebookNode, parameters: Mapping[str, Any]) -> 
 def _run(path: Path, notebook: NotebookNode, parameters: Mapping[str, Any], on: Surroundings) -> NotebookNode:
     """The notebook with its outputs. Ours run where the user is, those of a user where they lie, as in JupyterLab."""
     folder = Path.cwd() if path.parent == notebooks.path() else path.parent
+    loop = ensure_event_loop()
     try:
         done: NotebookNode = papermill.execute_notebook(
             notebook,
@@ -131,6 +134,9 @@ def _run(path: Path, notebook: NotebookNode, parameters: Mapping[str, Any], on: 
         raise RegstatsError(f"The notebook {path.stem} failed at {which}. {said}") from None
     except RuntimeError as error:  # nbclient's, where the kernel did not start, or died
         raise RegstatsError(f"The notebook {path.stem} could not be run to its end: {error}") from None
+    finally:
+        if not loop.is_running():
+            loop.close()  # nobody else does, and this thread may end
     return done
 
 
@@ -169,14 +175,14 @@ def _body(notebook: NotebookNode, folder: Path) -> Markup:
     return Markup(body)  # noqa: S704 - names in it were escaped by what made the outputs
 
 
-def _title(notebook: NotebookNode) -> str:
-    texts = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return next((heading[1] for heading in map(_HEADING.search, texts) if heading), "")
+def _title(body: str) -> str:
+    heading = _HEADING.search(body)
+    return Markup(heading[1]).striptags() if heading else ""  # noqa: S704 - to take the tags away
 
 
 def _replace_outputs(notebook: NotebookNode) -> None:
     """Puts into each output what a page without a kernel can show."""
-    widgets = notebook.metadata.get("widgets", {}).get(_WIDGETS, {}).get("state", {})
+    widgets = notebook.metadata.pop("widgets", {}).get(_WIDGETS, {}).get("state", {})
     number = 0
     for cell in notebook.cells:
         if cell.cell_type != "code":

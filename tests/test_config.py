@@ -27,6 +27,14 @@ def test_options_override_the_environment_and_that_the_file(toml):
     assert (2222, "127.0.0.2", "from-option") == (settings.port, settings.host, settings.data)
 
 
+def test_the_settings_file_in_the_environment(toml):
+    """Is taken unless another is named; and the present in the environment is no setting."""
+    named = {"REGSTATS_CONFIG": str(toml("port = 1111")), "REGSTATS_NOW": "2026-11-24"}
+    assert 1111 == load(environ=named).port
+    with pytest.raises(ConfigError, match="Cannot read the settings file"):
+        load(environ={"REGSTATS_CONFIG": "nosuch.toml"})
+
+
 def test_lists_in_the_environment(toml):
     """Separated by commas."""
     settings = load(toml(""), {"REGSTATS_ALLOW": "10.0.0.0/8,192.0.2.7"})

@@ -176,3 +176,9 @@ def test_a_failure_of_upkeep_is_told_and_does_no_harm(store, settings, caplog):
     (store.root / "events").unlink()
     upkeep.seal()
     assert 1 == sum(part.rows for part in store.manifest().parts if part.table == "events")
+
+
+def test_a_collector_lives_by_the_clock(store, settings, monkeypatch):
+    """Whatever the present of the numbers is."""
+    monkeypatch.setenv("REGSTATS_NOW", "2020-01-01")
+    assert Upkeep(store, settings.retention)._stats.now is None

@@ -6,6 +6,8 @@ import nbclient
 import nbformat
 import pytest
 
+from regstats import lab, sample
+
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
@@ -25,11 +27,17 @@ def test_there_is_one():
 
 
 def test_a_notebook_is_a_story(notebook):
-    """A question at its head, a cell of parameters, at most ten cells of code, and nothing defined in it."""
+    """A question at its head, a cell of parameters, at most ten cells of code, and nothing defined in it.
+
+    Store and present are those that `regstats lab` or `regstats report` was started with.
+    """
     first, *_ = notebook.cells
     assert first.cell_type == "markdown"
     assert "?" in first.source.splitlines()[0]
     assert ["parameters"] == code_cells(notebook)[0].metadata.tags
+    assert ["data = None", "now = None"] == [
+        line.partition("  #")[0] for line in code_cells(notebook)[0].source.splitlines()[:2]
+    ]
     assert len(code_cells(notebook)) <= 10
     assert not [cell for cell in code_cells(notebook) if "def " in cell.source or "lambda" in cell.source]
 
@@ -49,8 +57,11 @@ def run(notebook):
 
 
 @pytest.mark.slow
-def test_a_notebook_runs_on_the_sample(notebook):
+def test_a_notebook_runs_on_the_sample(notebook, monkeypatch):
     """Every cell after the parameters shows something, and nothing is said on stderr."""
+    told = lab.surroundings(sample.path().resolve(), None, NOTEBOOKS[0].parent, {})
+    for name in ("REGSTATS_DATA", "REGSTATS_NOW"):
+        monkeypatch.setenv(name, told[name])
     outputs = run(notebook)
     assert not [output for cell in outputs for output in cell if output.output_type == "stream"]
     assert all(outputs[1:])
@@ -59,8 +70,7 @@ def test_a_notebook_runs_on_the_sample(notebook):
 
 
 @pytest.mark.slow
-def test_a_notebook_runs_on_an_empty_store(notebook, tmp_path):
+def test_a_notebook_runs_on_an_empty_store(notebook, tmp_path, monkeypatch):
     """Nothing there yet is no error."""
-    cell = code_cells(notebook)[0]
-    cell.source = cell.source.replace('"../data/sample"', repr(str(tmp_path)))
+    monkeypatch.setenv("REGSTATS_DATA", str(tmp_path))
     assert all(run(notebook)[1:])

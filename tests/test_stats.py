@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from makers import BLOB, INDEX, NOW, days, envelope, journalled, make_event, make_push
 
+import regstats
 from regstats import sample
 from regstats.compact import account
-from regstats.errors import StoreNotFoundError
+from regstats.errors import ParameterError, StoreNotFoundError
 from regstats.metrics import METRICS
 from regstats.sealing import seal
 from regstats.stats import Stats, default_data
@@ -413,3 +414,22 @@ def test_now_can_be_set(stats_of, now):
 def test_the_clock_is_used_when_now_is_not_set(stats_of):
     """`now` is for looking at the past."""
     assert days(0) < stats_of(make_push(at=NOW - days(1)), now=None).cadence()["age"][0]
+
+
+@pytest.mark.parametrize("now", ["2026-11-23T12:00", "2026-11-23T12:00+00:00", "7d"])
+def test_the_present_in_the_environment(stats_of, store, monkeypatch, now):
+    """$REGSTATS_NOW is the present if none is passed, in the same formats."""
+    stats_of(make_event())
+    monkeypatch.setenv("REGSTATS_NOW", now)
+    assert now == regstats.open(store.root).now
+    assert Stats(store.root, now=now).pulls().equals(Stats(store.root).pulls())
+    assert "2026-11-01" == regstats.open(store.root, now="2026-11-01").now
+
+
+def test_a_present_that_is_not_a_time(store, monkeypatch):
+    """Is refused at once, and named; an empty one is none."""
+    monkeypatch.setenv("REGSTATS_NOW", "yesterday")
+    with pytest.raises(ParameterError, match="REGSTATS_NOW='yesterday' is not a time; write 2026-11-01"):
+        Stats(store.root)
+    monkeypatch.setenv("REGSTATS_NOW", "")
+    assert Stats(store.root).now is None

@@ -25,8 +25,11 @@ FLAGS = [
 ]  # fmt: skip
 
 
+NEWS = "settings/JUPYTERLAB_SETTINGS_DIR/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+
+
 class Lab:
-    """`regstats lab` in a folder, with settings of its own; it asks nobody for news."""
+    """`regstats lab` in a folder, with settings of its own, in which nobody wants any news."""
 
     def __init__(self, folder):
         self.folder, self.port = folder, free_port()
@@ -36,14 +39,14 @@ class Lab:
         places = [*jupyter, "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"]
         self._environment = {key: value for key, value in os.environ.items() if not key.startswith("REGSTATS_")}
         self._environment |= {place: str(folder / "settings" / place) for place in places}
+        (folder / NEWS).parent.mkdir(parents=True)
+        (folder / NEWS).write_text('{"fetchNews": "false", "checkForUpdates": false}')
         self.process = None
 
     def start(self, *options):
         command = [sys.executable, "-m", "regstats", "lab", "--no-browser", "--port", str(self.port), *options]
         with self._log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*command, "--", "--LabApp.news_url=None"], cwd=self.folder, env=self._environment, stderr=log
-            )
+            self.process = subprocess.Popen(command, cwd=self.folder, env=self._environment, stderr=log)
         wait_until(lambda: listens(self.port) or self.process.poll() is not None, "JupyterLab")
         assert self.process.poll() is None, self.log
         return self
@@ -137,7 +140,9 @@ def test_the_overview_has_the_answers(lab, browser, tmp_path):
     code = code_of(lab.notebook)
     charts = sum(len(re.findall(r"^charts\.", "".join(cell["source"]), re.MULTILINE)) for cell in code)
     until(browser, lambda _: len(find(browser, CHART)) >= charts)
-    until(browser, lambda _: all(chart.find_elements(By.CSS_SELECTOR, "svg.main-svg") for chart in find(browser, CHART)))
+    until(
+        browser, lambda _: all(chart.find_elements(By.CSS_SELECTOR, "svg.main-svg") for chart in find(browser, CHART))
+    )
     saved(browser, tmp_path / "lab.png")
     assert len(code) == len(find(browser, ".jp-NotebookPanel .jp-CodeCell"))
     assert charts >= 3
