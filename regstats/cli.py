@@ -83,7 +83,7 @@ def main() -> None:
 @click.option("--port", type=int, help="[default: 8080]")
 @click.option("--token", help="What senders must show; needed unless --host is a loopback address.")
 @click.option("--workers", type=int, help="Processes that take deliveries.  [default: 1]")
-@click.option("--config", "file", type=click.Path(path_type=Path), help="[default: ./regstats.toml if it is there]")
+@click.option("--config", "file", type=click.Path(path_type=Path), help=options.IN_CONFIG)
 def serve(file: Path | None, **given: Any) -> None:
     """Takes a registry's notifications at POST /events and keeps every one.
 
@@ -314,7 +314,7 @@ def _notebook(
     type=click.Path(path_type=Path, file_okay=False),
     help="Where your copies of the notebooks are.",
 )
-@click.option("--fresh", is_flag=True, help="Put the notebooks that you changed beside yours, as they were.")
+@click.option("--fresh", is_flag=True, help="Put ours beside those that you changed, under another name.")
 @click.option("--port", type=click.IntRange(1, 65535), help="[default: 8888, or the next that is free]")
 @click.option("--no-browser", is_flag=True, help="Only say where it is.")
 @click.argument("jupyter", nargs=-1, metavar="[-- JUPYTERLAB-OPTIONS...]")
@@ -327,7 +327,7 @@ def lab(
     Without a store the notebooks show the sample.
 
     \b
-    Example: regstats lab --data /var/lib/regstats --no-browser -- --collaborative
+    Example: regstats lab --data /var/lib/regstats --no-browser --port 8899
     """
     from regstats.lab import start
 

@@ -32,6 +32,7 @@ SHELLS = ("bash", "zsh", "fish")
 _SUFFIXES = {f".{form}": form for form in EXPORTED} | {".txt": "table", ".ndjson": "jsonl", ".htm": "html"}
 _REPEATABLE = (*FILTERS, "by")
 IN_DATA = "  [default: $REGSTATS_DATA, else ./data]"
+IN_CONFIG = "[default: $REGSTATS_CONFIG, else ./regstats.toml if it is there]"
 
 
 class _Named(click.Command):
@@ -91,7 +92,7 @@ config: Decorator = click.option(
     "--config",
     "file",
     type=click.Path(path_type=Path),
-    help="Settings, for what is excluded.  [default: ./regstats.toml if it is there]",
+    help=f"Settings, for what is excluded.  {IN_CONFIG}",
 )
 
 

@@ -55,6 +55,17 @@ def test_the_report_is_the_same_for_the_same_numbers(stats_of):
     assert report.render(stats) == report.render(stats)
 
 
+def test_a_report_appears_when_it_is_whole(stats_of, tmp_path, monkeypatch):
+    """What fails leaves the one of before, and nothing beside it."""
+    out = tmp_path / "report.html"
+    out.write_text("of before")
+    monkeypatch.setattr(report, "render", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        report.write(stats_of(make_event()), out)
+    assert "of before" == out.read_text()
+    assert ["report.html", "store"] == sorted(path.name for path in tmp_path.iterdir())
+
+
 def test_a_place_where_the_report_cannot_be(stats_of, tmp_path):
     """Named."""
     with pytest.raises(InputError, match=r"Cannot write .*nosuch.*No such file"):

@@ -1,18 +1,30 @@
-"""`regstats demo` as a user runs it, and its report in a real browser."""
+"""`regstats demo` as a user runs it, and reports, of notebooks too, in a real browser."""
 
+import json
 import os
 import re
 import signal
 import subprocess
+<<<<<<< HEAD
 import time
+=======
+from pathlib import Path
+>>>>>>> 0b04c61 (README: lab, notebooks as reports; reports of notebooks in a real browser; tests/run installs what they need)
 
 import pytest
 from makers import envelope, make_event, make_push
+from servers import stop, wait_until
 
+<<<<<<< HEAD
 from regstats import demo, sample
 from regstats.errors import ConfigError
 from regstats.stats import Stats
 
+=======
+from regstats import notebooks, sample
+
+NOTEBOOKS = [path.stem for path in notebooks.ready_made()]
+>>>>>>> 0b04c61 (README: lab, notebooks as reports; reports of notebooks in a real browser; tests/run installs what they need)
 DEMO = ["regstats", "demo"]
 SENT = sample.deliveries()
 COUNTED = f"{len(SENT):,} deliveries were sent; {len(SENT) - 4:,} events are counted."  # 3 came twice, 1 is none
@@ -74,20 +86,32 @@ def test_the_demo_serves_until_it_is_stopped(tmp_path, environment, how):
     assert "" == left.stdout
 
 
-def test_names_in_the_report_do_nothing(tmp_path, environment, collector, chromium):
-    """Whatever a client called itself and its repositories, the page is the page."""
+@pytest.fixture
+def report_of_names(tmp_path, environment, collector):
+    """Makes a report of a store in which everything has a name that would like to be part of the page."""
     collector.start()
     for event in (make_event(repository=OWN, actor=OWN, user_agent=OWN), make_push(repository=OWN, tag=OWN, actor=OWN)):
         assert 204 == collector.post(envelope(event))
     collector.stop()
-    report = ["regstats", "report", "--data", str(collector.data), "--out", str(tmp_path / "report.html")]
-    subprocess.run(report, env=environment, check=True, capture_output=True)
-    page, console = chromium(tmp_path / "report.html")
+
+    def make(*options):
+        command = ["regstats", "report", "--data", str(collector.data), "--out", str(tmp_path / "report.html")]
+        done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, cwd=tmp_path)
+        assert (0, "") == (done.returncode, done.stderr)
+        return tmp_path / "report.html"
+
+    return make
+
+
+def test_names_in_the_report_do_nothing(report_of_names, chromium):
+    """Whatever a client called itself and its repositories, the page is the page."""
+    page, console = chromium(report_of_names())
     assert [] == console
     assert "<title>Registry report</title>" in page
     assert "owned" in page
 
 
+<<<<<<< HEAD
 def test_the_large_demo(tmp_path, capsys):
     """Made without HTTP; it says how many events, where, and what to ask; and never adds to what is there."""
     demo.grow(tmp_path / "large", events=8_000, length=6)
@@ -113,3 +137,45 @@ def test_the_large_demo_can_be_interrupted(tmp_path, environment):
     assert "Interrupted" in out
     assert "Traceback" not in err
     assert 0 < Stats(tmp_path / "large").sql("select count(*) from events").fetchall()[0][0]
+=======
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_names_in_a_notebook_do_nothing(report_of_names, chromium, notebook):
+    """In none of ours, when it is a report: its title is its own, and nothing was even tried."""
+    page, console = chromium(report_of_names("--notebook", notebook))
+    assert [] == console
+    assert "<title>owned" not in page
+    assert "owned" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_a_notebook_as_a_report(tmp_path, environment, chromium, notebook):
+    """Of the sample, in a browser that has no network: its charts are drawn, and the console is silent."""
+    command = ["regstats", "report", "--notebook", notebook, "--data", str(sample.path()), "--out", "page.html"]
+    environment["REGSTATS_NOW"] = "2026-11-24"
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (0, "") == (done.returncode, done.stderr)
+    page, console = chromium(tmp_path / "page.html")
+    assert [] == console
+    charts = set(re.findall(r'id="(chart-\d+)"', (tmp_path / "page.html").read_text()))
+    assert len(charts) == page.count('class="plotly-graph-div js-plotly-plot"')
+    assert page.count('class="main-svg"') >= len(charts) >= 1
+
+
+@pytest.mark.slow
+def test_a_report_that_is_interrupted(tmp_path, environment):
+    """Leaves the one of before, no half file, and no kernel."""
+    cell = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [], "execution_count": None}
+    cell["source"] = "import pathlib, os, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)"
+    notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "slow.ipynb").write_text(json.dumps(notebook))
+    (tmp_path / "page.html").write_text("of before")
+    command = ["regstats", "report", "--notebook", "slow.ipynb", "--data", str(sample.path()), "--out", "page.html"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    kernel = wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the cell")
+    assert 130 == stop(process, signal.SIGINT)
+    assert {"slow.ipynb", "page.html", "pid"} == {path.name for path in tmp_path.iterdir()}
+    assert "of before" == (tmp_path / "page.html").read_text()
+    wait_until(lambda: not Path(f"/proc/{kernel}").exists(), "the kernel to end")
+>>>>>>> 0b04c61 (README: lab, notebooks as reports; reports of notebooks in a real browser; tests/run installs what they need)
