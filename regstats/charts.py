@@ -146,14 +146,14 @@ def _graded(frame: pd.DataFrame, style: Look) -> dict[str, Any]:
 def neglect(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     """What do many use that nobody maintains? A dot per repository: its pulls, and the time since its last update.
 
-    From `repositories` joined with the rows of `cadence` that are of repositories. The lines are the medians; what is
-    above and right of both is popular but stale, and the first of it has its name.
+    From `repositories` joined with the rows of `cadence` that are of repositories. The lines are the medians: what is
+    above and right of both is popular but stale. Of those that are right of the line the first have their names.
     """
     style, shown = look(dark=dark), frame[frame["age"].notna() & frame["pulls"].gt(0)]
     notes = [*_only(len(shown), len(frame), "pulled and updated"), "lines: medians"]
     drawing = figures.figure("Popular but stale", shown, style, notes=notes).update_layout(height=480)
     days, pulls = shown["age"].dt.total_seconds() / 86_400, shown["pulls"]
-    worst = (pulls.rank(pct=True) * days.rank(pct=True)).nlargest(NAMED).index
+    worst = (pulls.rank(pct=True) * days.rank(pct=True))[days >= days.median()].nlargest(NAMED).index
     said = [figures.short(str(name)) if at in worst else "" for at, name in shown["repository"].items()]
     drawing.add_scatter(x=days, y=pulls, text=said, mode="markers+text", textposition="top center", cliponaxis=False)
     told = shown[["pulls", "age", *(["grade"] if "grade" in shown else [])]]

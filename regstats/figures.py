@@ -171,6 +171,7 @@ def _template(style: Look) -> go.layout.Template:
             "colorway": style.groups,
             "bargap": 0.25,
             "hoverlabel": {"align": "left", "namelength": -1, "bgcolor": style.label, "font_color": style.label_ink},
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": style.grey, "activecolor": style.ink},
             "legend": {"orientation": "h", "x": 0, "yanchor": "top", "traceorder": "normal"},
         }
     )

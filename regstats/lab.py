@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -16,7 +15,6 @@ from regstats.store import Store
 from regstats.terminal import answer
 
 HOST = "127.0.0.1"
-_SAMPLE_NOW = sample.DAY + timedelta(days=1)
 
 
 class Data(NamedTuple):
@@ -57,7 +55,7 @@ def surroundings(data: Path, settings: Path | None, folder: Path, environ: Mappi
     file = config.in_force(settings, environ)
     ours = {"REGSTATS_DATA": str(data)} | ({"REGSTATS_CONFIG": str(file.resolve())} if file else {})
     if data == sample.path().resolve() and not environ.get("REGSTATS_NOW"):
-        ours["REGSTATS_NOW"] = _SAMPLE_NOW.isoformat()
+        ours["REGSTATS_NOW"] = sample.NOW.isoformat()
     kernels = str(folder.resolve() / notebooks.PRIVATE)
     ours["JUPYTER_PATH"] = os.pathsep.join(filter(None, [kernels, environ.get("JUPYTER_PATH")]))
     return {**environ, **ours}

@@ -25,7 +25,14 @@ from regstats.terminal import visible
 ROWS = 20
 """So many rows of a frame are shown."""
 
-_TABLE = {"allow_html": False, "showIndex": False, "maxBytes": 0, "display_logo_when_loading": False, "order": []}
+_TABLE = {
+    "allow_html": False,
+    "format_floats_in_python": False,  # what it does instead is evaluated as a script, which a report forbids
+    "showIndex": False,
+    "maxBytes": 0,
+    "display_logo_when_loading": False,
+    "order": [],
+}
 _UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
 _LEFT = ' style="text-align: left"'
 _INTERVALS = ("hour", "day", "week", "month")
@@ -131,6 +138,8 @@ def _sortable(frame: pd.DataFrame) -> pd.DataFrame:
             seconds = column.dt.total_seconds()
             unit, length = _unit(seconds.abs().median())
             columns[f"{name}, {unit}"] = (seconds / length).round(2)
+        elif pd.api.types.is_float_dtype(column.dtype):
+            columns[name] = column.round(2)
         elif pd.api.types.is_numeric_dtype(column.dtype):
             columns[name] = column
         else:

@@ -5,26 +5,18 @@ import os
 import re
 import signal
 import subprocess
-<<<<<<< HEAD
 import time
-=======
 from pathlib import Path
->>>>>>> 0b04c61 (README: lab, notebooks as reports; reports of notebooks in a real browser; tests/run installs what they need)
 
 import pytest
 from makers import envelope, make_event, make_push
 from servers import stop, wait_until
 
-<<<<<<< HEAD
-from regstats import demo, sample
+from regstats import demo, notebooks, sample
 from regstats.errors import ConfigError
 from regstats.stats import Stats
 
-=======
-from regstats import notebooks, sample
-
 NOTEBOOKS = [path.stem for path in notebooks.ready_made()]
->>>>>>> 0b04c61 (README: lab, notebooks as reports; reports of notebooks in a real browser; tests/run installs what they need)
 DEMO = ["regstats", "demo"]
 SENT = sample.deliveries()
 COUNTED = f"{len(SENT):,} deliveries were sent; {len(SENT) - 4:,} events are counted."  # 3 came twice, 1 is none
@@ -111,7 +103,6 @@ def test_names_in_the_report_do_nothing(report_of_names, chromium):
     assert "owned" in page
 
 
-<<<<<<< HEAD
 def test_the_large_demo(tmp_path, capsys):
     """Made without HTTP; it says how many events, where, and what to ask; and never adds to what is there."""
     demo.grow(tmp_path / "large", events=8_000, length=6)
@@ -137,7 +128,8 @@ def test_the_large_demo_can_be_interrupted(tmp_path, environment):
     assert "Interrupted" in out
     assert "Traceback" not in err
     assert 0 < Stats(tmp_path / "large").sql("select count(*) from events").fetchall()[0][0]
-=======
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_names_in_a_notebook_do_nothing(report_of_names, chromium, notebook):
@@ -178,4 +170,3 @@ def test_a_report_that_is_interrupted(tmp_path, environment):
     assert {"slow.ipynb", "page.html", "pid"} == {path.name for path in tmp_path.iterdir()}
     assert "of before" == (tmp_path / "page.html").read_text()
     wait_until(lambda: not Path(f"/proc/{kernel}").exists(), "the kernel to end")
->>>>>>> 0b04c61 (README: lab, notebooks as reports; reports of notebooks in a real browser; tests/run installs what they need)

@@ -15,6 +15,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from servers import PATIENCE, free_port, listens, stop, wait_until
 
+from regstats import sample
+from regstats.stats import Stats
+
 CHART = ".jp-OutputArea-output.jp-RenderedPlotly"
 WRONG = '.jp-OutputArea-output[data-mime-type$="stderr"], .jp-OutputArea-output[data-mime-type$="error"]'
 LOADED = '.jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status="idle"]'
@@ -147,7 +150,14 @@ def test_the_overview_has_the_answers(lab, browser, tmp_path):
     assert len(code) == len(find(browser, ".jp-NotebookPanel .jp-CodeCell"))
     assert charts >= 3
     assert [] == [output.text for output in find(browser, WRONG)]
-    assert "2,206 events" in browser.find_element(By.CSS_SELECTOR, ".jp-NotebookPanel").text
+    ((events,),) = Stats(sample.path()).sql("select count(*) from events").fetchall()
+    assert f"{events:,}" in browser.find_element(By.CSS_SELECTOR, ".jp-NotebookPanel").text
+    until(browser, lambda _: find(browser, ".jp-NotebookPanel table.dataTable"))  # sorts and filters
+    until(browser, lambda _: find(browser, ".jupyter-widgets input[placeholder^='all']"))  # the picker
+    browser.set_window_size(1280, 900)
+    browser.execute_script("arguments[0].scrollIntoView()", find(browser, ".jp-NotebookPanel h2")[0])
+    until(browser, lambda _: find(browser, CHART))
+    saved(browser, tmp_path / "notebook.png")
     assert len(lab.processes()) >= 2  # the server and the kernel
     assert 0 == lab.stop()
     wait_until(lambda: not lab.processes(), "the kernel to end")
