@@ -1,8 +1,8 @@
 -- Can I trust these numbers?
 -- Grain: one row per source, of what was received in the window; `journal` are lines of the journal that were torn and
 -- never acknowledged. Time zone: UTC.
--- duplicates: events that came again; of deliveries that are kept, where older ones are not. lag: from the registry's clock to receipt, in microseconds; the median is in whole
--- milliseconds.
+-- duplicates: events that came again; of deliveries that are kept, where older ones are not. lag: from the registry's
+-- clock to receipt, in microseconds; the median is in whole milliseconds.
 -- gaps: silences longer than an hour and twice what is usual; usual is what nine in ten days do not exceed (days with
 -- deliveries; a silence belongs to the day it ends in).
 -- restarts: registry instances that began when another had ended; replicas side by side are none.
@@ -16,17 +16,15 @@ with minute as (
 ),
 event as (
   -- One row per delay in milliseconds: few again.
-  select e.source, instance_id, timestamp_trusted, cast(floor((received_us - us) / 1000.0) as bigint) as delay,
-    count(*) as events, count(*) filter (where received_us >= k.kept_us) as delivered,
+  select source, instance_id, timestamp_trusted, cast(floor((received_us - us) / 1000.0) as bigint) as delay,
+    count(*) as events, count(*) filter (where received_us >= (select min(first_us) from minute)) as delivered,
     min(us) as first_us, max(us) as last_us, max(received_us - us) as longest
   from (
     select source, us, epoch_us(received_at) as received_us, received_at as timestamp, timestamp_trusted, instance_id
     from events
-    where {places}
   ) as e
-  left join (select source, min(first_us) as kept_us from minute group by source) as k on k.source = e.source
-  where {received}
-  group by e.source, instance_id, timestamp_trusted, cast(floor((received_us - us) / 1000.0) as bigint)
+  where {places} and {received}
+  group by source, instance_id, timestamp_trusted, cast(floor((received_us - us) / 1000.0) as bigint)
 ),
 silence as (
   select source, cast(floor(first_us / 86400000000.0) as bigint) as day,
