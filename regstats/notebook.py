@@ -73,8 +73,12 @@ def table(rows: pd.DataFrame | duckdb.DuckDBPyRelation) -> Any:
     Durations are numbers of one unit, which stands in the name of the column: so they sort.
     """
     itables = _extra("itables")
-    # Its script goes into every cell that has a table, so that a cell can be run again, or be the only one.
-    itables.init_notebook_mode(all_interactive=False, connected=False)
+    # Its script goes into every cell that has a table, so that a cell can be run again, or be the only one. First of
+    # all: what follows looks for it, to see whether the theme is dark.
+    with _extra("IPython.utils.capture").capture_output() as captured:
+        itables.init_notebook_mode(all_interactive=False, connected=False)
+    for output in reversed(captured.outputs):
+        output.display()
     frame = _frame(rows)
     drawn = itables.to_html_datatable(_sortable(frame), connected=False, **_TABLE)
     return _extra("IPython.display").HTML(f"<p>{html.escape(' · '.join(_said(frame)))}</p>\n{drawn}")

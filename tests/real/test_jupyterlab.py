@@ -28,7 +28,8 @@ FLAGS = [
 ]  # fmt: skip
 
 
-NEWS = "settings/JUPYTERLAB_SETTINGS_DIR/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+SETTINGS = "settings/JUPYTERLAB_SETTINGS_DIR/@jupyterlab/apputils-extension"
+NEWS, THEME = (f"{SETTINGS}/{name}.jupyterlab-settings" for name in ("notification", "themes"))
 
 
 class Lab:
@@ -161,6 +162,20 @@ def test_the_overview_has_the_answers(lab, browser, tmp_path):
     assert len(lab.processes()) >= 2  # the server and the kernel
     assert 0 == lab.stop()
     wait_until(lambda: not lab.processes(), "the kernel to end")
+
+
+@pytest.mark.slow
+def test_a_dark_theme(lab, browser):
+    """Tables take it up, and charts let it show through."""
+    (lab.folder / THEME).write_text('{"theme": "JupyterLab Dark"}')
+    lab.start()
+    browser.get(lab.url)
+    run_all(browser)
+    until(browser, lambda _: find(browser, ".jp-NotebookPanel table.dataTable"))
+    until(browser, lambda _: find(browser, "html.dark body[data-jp-theme-light=false]"))
+    papers = {paper.get_attribute("style") for paper in find(browser, f"{CHART} .main-svg[style*=background]")}
+    assert papers
+    assert all("rgba(0, 0, 0, 0)" in paper for paper in papers)
 
 
 @pytest.mark.slow
