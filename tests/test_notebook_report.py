@@ -60,7 +60,7 @@ def test_a_notebook_with_parameters(write, report, stats_of):
     )
     done, page = report("--since", "7d", "-p", "limit=5")
     assert (0, "") == (done.exit_code, done.stderr)
-    assert "<td>new</td>" in page
+    assert '<td style="text-align: left">new</td>' in page
     assert "<td>old</td>" not in page
     assert "<pre>'7d' 5" in page
     assert "<h1>What <em>is</em> it?</h1>" in page
