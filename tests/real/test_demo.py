@@ -12,11 +12,10 @@ import pytest
 from makers import envelope, make_event, make_push
 from servers import stop, wait_until
 
-from regstats import demo, notebooks, sample
+from regstats import demo, sample
 from regstats.errors import ConfigError
 from regstats.stats import Stats
 
-NOTEBOOKS = [path.stem for path in notebooks.ready_made()]
 DEMO = ["regstats", "demo"]
 SENT = sample.deliveries()
 COUNTED = f"{len(SENT):,} deliveries were sent; {len(SENT) - 4:,} events are counted."  # 3 came twice, 1 is none
@@ -46,15 +45,8 @@ def test_the_demo_shows_everything(tmp_path, environment, chromium):
     assert page.count("<tr>") > 30
     chromium(tmp_path / "report.html", picture=tmp_path / "report.png")
     assert b"\x89PNG" == (tmp_path / "report.png").read_bytes()[:4]
-
-
-def test_the_demo_can_be_repeated(tmp_path, environment):
-    """Into the same store: nothing counts twice."""
-    for _ in range(2):
-        done = subprocess.run(
-            [*DEMO, "--once"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
-        )
-        assert COUNTED in done.stdout
+    again = subprocess.run([*DEMO, "--once"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert COUNTED in again.stdout  # into the same store: nothing counts twice
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -131,9 +123,9 @@ def test_the_large_demo_can_be_interrupted(tmp_path, environment):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
+@pytest.mark.parametrize("notebook", ["01-overview", "07-incident", "09-sql"])
 def test_names_in_a_notebook_do_nothing(report_of_names, chromium, notebook):
-    """In none of ours, when it is a report: its title is its own, and nothing was even tried."""
+    """Frames, tables, a picker, relations, charts, as a report: its title is its own, and nothing was even tried."""
     page, console = chromium(report_of_names("--notebook", notebook))
     assert [] == console
     assert "<title>owned" not in page
@@ -141,7 +133,7 @@ def test_names_in_a_notebook_do_nothing(report_of_names, chromium, notebook):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("notebook", ["01-overview", "incident"])
+@pytest.mark.parametrize("notebook", ["incident"])
 def test_a_notebook_as_a_report(tmp_path, environment, chromium, notebook):
     """Of the sample, in a browser that has no network: its charts are drawn, and the console is silent."""
     command = ["regstats", "report", "--notebook", notebook, "--data", str(sample.path()), "--out", "page.html"]
