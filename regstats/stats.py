@@ -247,13 +247,13 @@ class Stats:
         return self._engine.relation(query, values)
 
     def __repr__(self) -> str:
-        events, repositories, first, last = (column[0].as_py() for column in self._engine.query(sql_text("span")))
+        events, repositories, first, last = self._span()
         span = f", {first:%Y-%m-%d} … {last:%Y-%m-%d}" if events else ""
         return f"<Stats {events:,} events, {repositories:,} repositories{span}>"
 
     def _repr_html_(self) -> str:
         """For a notebook: what is in the store, of which time, and who is not counted."""
-        events, repositories, first, last = (column[0].as_py() for column in self._engine.query(sql_text("span")))
+        events, repositories, first, last = self._span()
         span = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}" if events else "nothing has happened yet"
         told = {
             "events": f"{events:,}",
@@ -264,6 +264,10 @@ class Stats:
         }
         rows = (f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in told.items())
         return f"<table><tbody>{''.join(rows)}</tbody></table>"
+
+    def _span(self) -> list[Any]:
+        """How many events, of how many repositories, the first and the last time."""
+        return [column[0].as_py() for column in self._engine.query(sql_text("span"))]
 
     @property
     def _now(self) -> datetime:
