@@ -140,7 +140,8 @@ def compact(data: str, file: Path | None) -> None:
     """Puts the store in order, as a running collector does by itself.
 
     Merges the parts of each date, accounts for the pulls of closed dates, gathers them by month when it is over, drops
-    what is older than [retention] allows, and removes what a crash left behind. Parts that were replaced are kept for ten minutes, for readers.
+    what is older than [retention] allows, and removes what a crash left behind. Parts that were replaced are kept for
+    ten minutes, for readers.
     """
     from regstats import compact as upkeep
     from regstats.store import Store, utc_now
