@@ -10,7 +10,7 @@ from makers import NOW, days, envelope, journalled, make_event, make_push
 from regstats import compact as compact_module
 from regstats import store as store_module
 from regstats.check import check
-from regstats.compact import HANDFUL, account, compact, merge, sweep, too_many
+from regstats.compact import HANDFUL, account, compact, gather, merge, sweep, too_many
 from regstats.config import Retention
 from regstats.parts import Part
 from regstats.sealing import seal
@@ -181,6 +181,18 @@ def test_late_events_of_a_month_that_lies_in_one_part(two_months, day, sealed):
     compact(two_months, NOW)
     assert everywhere("date=2026-11-01", "month=2026-10") == derived_files(two_months)
     assert (expected, []) == (answers(two_months), check(two_months, NOW, deep=True))
+
+
+def test_a_month_is_gathered_when_all_of_it_is_accounted_for(two_months):
+    """A late event that is sealed between the two steps waits for the next time."""
+    account(two_months, NOW)
+    journalled(two_months, envelope(make_event(id="late", at=OCTOBER, addr="192.0.2.9:1")))
+    seal(two_months)
+    expected = answers(two_months)
+    assert 0 == gather(two_months, NOW)
+    compact(two_months, NOW)
+    assert expected == answers(two_months)
+    assert everywhere("date=2026-11-01", "month=2026-10") == derived_files(two_months)
 
 
 def test_retention_of_a_part_of_a_month(two_months):
