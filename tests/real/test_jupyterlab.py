@@ -112,13 +112,16 @@ def find(browser, selector):
 def run_all(browser):
     """From the menu, as a person does it; returns when every cell of code has its number."""
     until(browser, lambda _: find(browser, LOADED))
+    # It looks idle before it has a kernel, and asks for one if it has to run anything then.
+    until(browser, lambda _: any("(regstats) | Idle" in bar.text for bar in find(browser, "#jp-main-statusbar")))
     (run,) = (item for item in find(browser, ".lm-MenuBar-item") if item.text == "Run")
     run.click()
     until(browser, lambda _: find(browser, '.lm-Menu-item[data-command="runmenu:run-all"]'))[0].click()
     numbers = ".jp-NotebookPanel .jp-CodeCell .jp-InputArea-prompt"
 
     def is_done(_):
-        return all(re.fullmatch(r"\[\d+\]:", prompt.text) for prompt in find(browser, numbers))
+        prompts = find(browser, numbers)
+        return prompts and all(re.fullmatch(r"\[\d+\]:", prompt.text) for prompt in prompts)
 
     until(browser, is_done)
     until(browser, lambda _: find(browser, LOADED))
