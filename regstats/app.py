@@ -1,16 +1,19 @@
-"""The Flask application, and the worker process that runs it: it appends to its journal, and ends its segments."""
+"""The Flask applications, and the worker process that runs them: it appends to its journal, and ends its segments."""
 
 import resource
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from logging import getLogger
 from pathlib import Path
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from regstats import logs, monitoring, status
+from regstats.access import Access
 from regstats.collector import Intake, problem
 from regstats.config import Settings
 from regstats.connections import Connections
@@ -25,32 +28,60 @@ CONNECTIONS = 1024
 
 def create_app(
     settings: Settings,
-    journal: Journal,
+    journal: Journal | None,
     now: Callable[[], datetime] = utc_now,
     doorkeeper: monitoring.Doorkeeper | None = None,
 ) -> Flask:
-    """The application of one worker process."""
-    app = Flask("regstats", static_folder=None)
-    app.register_blueprint(status.blueprint(settings, journal))
+    """The application of one worker process; without a journal it takes no deliveries."""
+    app, access = Flask("regstats", static_folder=None), Access(settings)
+    app.register_blueprint(status.blueprint(settings, journal, access))
     app.register_error_handler(HTTPException, problem)
-    app.wsgi_app = Intake(app.wsgi_app, settings, journal, now, doorkeeper or monitoring.Doorkeeper())  # type: ignore[method-assign]
+    routes: Any = app.wsgi_app
+    if settings.only != "collector":
+        routes = Beside(routes, lambda: _web(settings, access))
+    if journal is not None:
+        routes = Intake(routes, settings, journal, now, doorkeeper or monitoring.Doorkeeper())
+    app.wsgi_app = routes  # type: ignore[method-assign]
     return app
+
+
+def _web(settings: Settings, access: Access) -> WSGIApplication:
+    from regstats import web
+
+    return web.create(settings, access).wsgi_app
+
+
+class Beside:
+    """Passes on what `status` does not answer, to what is made when it is first asked for.
+
+    DuckDB, pandas and plotly take a second and 150 MB, and many a collector is never asked.
+    """
+
+    def __init__(self, status: WSGIApplication, make: Callable[[], WSGIApplication]) -> None:
+        self._status, self._make = status, make
+        self._made: WSGIApplication | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answers one request."""
+        if environ["PATH_INFO"] in status.PATHS:
+            return self._status(environ, start_response)
+        with self._lock:
+            self._made = self._made or self._make()
+        return self._made(environ, start_response)
 
 
 def worker(settings: Settings) -> Flask:
     """What each worker process runs."""
     logs.configure()
     _allow_files(2 * CONNECTIONS)
-    journal = Journal(Path(settings.data) / "journal", monitoring.note_commit)
-    doorkeeper = monitoring.Doorkeeper()
-    connections = Connections(settings.port, settings.request_timeout)
-    for seconds, call in (
-        (settings.seal_interval, journal.rotate),
-        (1.0, connections.end_overdue),
-        (1.0, doorkeeper.tell),
-        (1.0, monitoring.add_up),
-    ):
-        run_every(seconds, call, threading.Event())
+    connections, doorkeeper = Connections(settings.port, settings.request_timeout), monitoring.Doorkeeper()
+    journal = None
+    if settings.only != "web":
+        journal = Journal(Path(settings.data) / "journal", monitoring.note_commit)
+        run_every(settings.seal_interval, journal.rotate, threading.Event())
+    for call in (connections.end_overdue, doorkeeper.tell, monitoring.add_up):
+        run_every(1.0, call, threading.Event())
     return create_app(settings, journal, doorkeeper=doorkeeper)
 
 

@@ -83,9 +83,10 @@ def main() -> None:
 @click.option("--port", type=int, help="[default: 8080]")
 @click.option("--token", help="What senders must show; needed unless --host is a loopback address.")
 @click.option("--workers", type=int, help="Processes that take deliveries.  [default: 1]")
+@click.option("--only", type=click.Choice(["collector", "web"]), help="Only take deliveries, or only show the numbers.")
 @click.option("--config", "file", type=click.Path(path_type=Path), help=options.IN_CONFIG)
 def serve(file: Path | None, **given: Any) -> None:
-    """Takes a registry's notifications at POST /events and keeps every one.
+    """Takes a registry's notifications at POST /events, keeps every one, and shows the numbers in a browser.
 
     \b
     Example: regstats serve --host 0.0.0.0 --token "$(openssl rand -hex 24)"

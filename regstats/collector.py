@@ -193,11 +193,14 @@ def _header(key: str) -> str | None:
     return name if is_kept(name.lower()) else None
 
 
-def problem(error: HTTPException) -> Response:
-    """An error as application/problem+json (RFC 9457)."""
-    response = Response(status=error.code, mimetype="application/problem+json")
-    response.headers.update({k: v for k, v in error.get_headers() if k in ("Retry-After", "Allow")})
-    if error.code == 401:
+def problem(error: HTTPException, page: str | None = None) -> Response:
+    """An error as application/problem+json (RFC 9457), or as a page for a person."""
+    response = Response(page, error.code, mimetype="application/problem+json" if page is None else "text/html")
+    for name, value in error.get_headers():
+        if name in ("Retry-After", "Allow", "WWW-Authenticate"):
+            response.headers.add(name, value)
+    if error.code == 401 and "WWW-Authenticate" not in response.headers:
         response.headers["WWW-Authenticate"] = 'Bearer realm="regstats"'
-    response.set_data(json.dumps({"title": error.name, "status": error.code, "detail": error.description}))
+    if page is None:
+        response.set_data(json.dumps({"title": error.name, "status": error.code, "detail": error.description}))
     return response

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -61,6 +61,26 @@ class Exclude(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _check_networks("exclude.networks", self.networks)
+
+
+Part = Literal["badge", "api", "page"]
+
+
+class Read(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may look at the numbers, `[read]`: page, API and badges."""
+
+    token: Token | None = None
+    """What readers must show; without one, the collector's."""
+    users: dict[str, Token] = {}
+    """Those who may log in (Basic), each with a password, or with werkzeug's hash of one: `scrypt:…`, `pbkdf2:…`."""
+    public: list[Part] = []
+    """What anybody may see."""
+    registry: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.\-:\[\]]+$")] | None = None
+    """The registry's name in pull commands; without one, what most clients call it."""
+    cache: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+    """Seconds that an answer may be old."""
+    rate: Annotated[int, Meta(ge=0)] = 600
+    """Answers a minute that are made anew for one reader, per worker process; 0: no limit. Others cost nothing."""
 
 
 NOBODY = Exclude(clients=[], actors=[], networks=[])
@@ -119,6 +139,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sources: dict[str, Source] = {}
     exclude: Exclude = Exclude()
     retention: Retention = FOR_EVER
+    read: Read = Read()
+    only: Literal["collector", "web"] | None = None
+    """Only take deliveries, or only answer questions about a store that others write; both if nothing is said."""
 
     def __post_init__(self) -> None:
         _check_networks("allow", self.allow)
@@ -135,9 +158,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             signing_secret=own.signing_secret,
         )
 
+    @property
+    def reading_token(self) -> str | None:
+        """What readers must show."""
+        return self.read.token or self.token
+
 
 _LISTS = ("allow", "trusted_proxies")  # in a variable: separated by commas
-_TABLES: dict[str, type[Struct]] = {"exclude": Exclude, "retention": Retention}
+_TABLES: dict[str, type[Struct]] = {"exclude": Exclude, "retention": Retention, "read": Read}
 
 
 def load(file: Path | None = None, environ: Mapping[str, str] = os.environ, **options: Any) -> Settings:
@@ -162,9 +190,11 @@ def in_force(file: Path | None, environ: Mapping[str, str] = os.environ) -> Path
 
 
 def check_exposure(settings: Settings) -> None:
-    """Refuses an address that others can reach without a token for every source: anybody could write the numbers."""
+    """Refuses an address that others can reach without a token for every source and for readers."""
     sources = [settings.source(name) for name in (DEFAULT_SOURCE, *settings.sources)]
-    if is_loopback(settings.host) or (settings.token and all(s.token or s.signing_secret for s in sources)):
+    may_be_written = settings.only == "web" or (settings.token and all(s.token or s.signing_secret for s in sources))
+    may_be_read = settings.only == "collector" or settings.reading_token or settings.read.users
+    if is_loopback(settings.host) or (may_be_written and may_be_read):
         return
     raise ConfigError(
         f"{settings.host} can be reached from other machines, so a token is needed. "

@@ -125,13 +125,13 @@ def encode(frame: pd.DataFrame, form: str, note: str = "") -> bytes:
 
 def cells(column: pd.Series[Any]) -> list[str]:
     """The values of a column for people: times to the second, durations in two units, missing values as a dash."""
-    say = _FOR_PEOPLE[_kind(column)]
+    say = _FOR_PEOPLE[kind(column)]
     return [MISSING if pd.isna(value) else say(value) for value in column]
 
 
 def is_numeric(column: pd.Series[Any]) -> bool:
     """Whether a column is aligned to the right."""
-    return _kind(column) in ("count", "fraction", "duration")
+    return kind(column) in ("count", "fraction", "duration")
 
 
 def duration(value: pd.Timedelta) -> str:
@@ -170,7 +170,7 @@ def escaped(text: str) -> str:
 
 
 def _markdown_cells(column: pd.Series[Any]) -> list[str]:
-    if _kind(column) != "text":
+    if kind(column) != "text":
         return cells(column)
     return [MISSING if pd.isna(value) else _code(str(value)) for value in column]
 
@@ -187,11 +187,11 @@ def _html_row(tag: str, kinds: list[str], row: Iterable[str]) -> str:
 
 
 def _json_values(column: pd.Series[Any]) -> list[Any]:
-    say = _FOR_PROGRAMS[_kind(column)]
+    say = _FOR_PROGRAMS[kind(column)]
     return [None if pd.isna(value) else say(value) for value in column]
 
 
-def _kind(column: pd.Series[Any]) -> str:
+def kind(column: pd.Series[Any]) -> str:
     """What the values of a column are; the keys of the tables below."""
     types = pd.api.types
     if isinstance(column.dtype, pd.DatetimeTZDtype):

@@ -13,7 +13,7 @@ from regstats.metrics import METRICS
 from regstats.parameters import Query
 
 _INSTANT = "timestamptz"
-_SIGNATURE = r"^sha256-[0-9a-f]{64}(\.(sig|att|sbom))?$"
+SIGNATURE = r"^sha256-[0-9a-f]{64}(\.(sig|att|sbom))?$"
 """Tags of signatures and attestations, as cosign and the OCI referrers' fallback make them: not images."""
 _IMMUTABLE = (
     r"^v?[0-9]+\.[0-9]+\.[0-9]+"  # 1.2.3, v1.2.3-rc.1, 1.2.3-alpine
@@ -90,7 +90,7 @@ def _blanks(metric: str, query: Query) -> dict[str, str]:
         "received": re.sub(r" and date [<>]= \$\w+", "", query.window),
         "day": "date" if query.tz == "UTC" else "cast(timezone($tz, timestamp) as date)",
         "instant": _INSTANT,
-        "is_image": f"(tag is null or regexp_extract(tag, '{_SIGNATURE}') = '')",
+        "is_image": f"(tag is null or regexp_extract(tag, '{SIGNATURE}') = '')",
         "is_immutable": f"regexp_extract(tag, '{_IMMUTABLE}') <> ''",
     }
 

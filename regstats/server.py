@@ -38,8 +38,17 @@ def serve(settings: Settings) -> None:
     """
     check_exposure(settings)
     _check_free(settings.host, settings.port)
-    store = Store(settings.data, create=True)
+    store = Store(settings.data, create=settings.only != "web")
     logs.configure()
+    if settings.only == "web":
+        _run(settings, store)
+    else:
+        _collect(settings, store)
+    _log.info("Stopped.")
+
+
+def _collect(settings: Settings, store: Store) -> None:
+    """Keeps the store in order while the workers run."""
     upkeep = Upkeep(store, settings.retention)
     upkeep.seal()  # what a collector before this one had taken, and could not seal any more
     try:
@@ -48,12 +57,16 @@ def serve(settings: Settings) -> None:
             _every(_COMPACT_SECONDS, upkeep.compact),
             _every(_REPORT_SECONDS, upkeep.report),
         ):
-            where = {"address": f"http://{settings.host}:{settings.port}", "data": str(store.root.resolve())}
-            _log.info("Listening.", extra={"fields": where})
-            _server(settings).serve(target_loader=functools.partial(worker, settings), wrap_loader=False)
+            _run(settings, store)
     finally:
         upkeep.seal()
-        _log.info("Stopped.")
+
+
+def _run(settings: Settings, store: Store) -> None:
+    """Runs the workers until a signal."""
+    where = {"address": f"http://{settings.host}:{settings.port}", "data": str(store.root.resolve())}
+    _log.info("Listening.", extra={"fields": where})
+    _server(settings).serve(target_loader=functools.partial(worker, settings), wrap_loader=False)
 
 
 def _server(settings: Settings) -> MPServer:

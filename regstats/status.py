@@ -9,40 +9,41 @@ import msgspec
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
-from werkzeug.exceptions import Unauthorized
 
 from regstats import journal as segments_of
-from regstats import monitoring, senders
+from regstats import monitoring
+from regstats.access import Access
 from regstats.config import Settings
 from regstats.errors import StoreError
 from regstats.journal import Journal
 from regstats.parts import TABLES, Part
 from regstats.store import Store
 
+PATHS = ("/healthz", "/metrics")
+
 _FULL = 0.05  # of the disk, free
 _RECENT = 600  # seconds
 
 
-def blueprint(settings: Settings, journal: Journal) -> Blueprint:
+def blueprint(settings: Settings, journal: Journal | None, access: Access) -> Blueprint:
     """The routes."""
     routes = Blueprint("status", __name__)
-    store = Store(settings.data, create=True)
+    store = Store(settings.data, create=journal is not None)
     of_store = CollectorRegistry()
     of_store.register(_OfStore(store))
 
     @routes.get("/healthz")
     def healthz() -> Response:
-        problem, report = journal.problem, {}
+        problem, report = journal.problem if journal is not None else None, {}
         status = 200 if problem is None else 503
-        if senders.shows(request.headers.get("Authorization", ""), settings.token):
+        if access.knows(request):
             report = _report(settings, store, problem)
         word = "ok" if problem is None else "failing"
         return Response(msgspec.json.encode({"status": word} | report), status, mimetype="application/json")
 
     @routes.get("/metrics")
     def metrics() -> Response:
-        if not senders.shows(request.headers.get("Authorization", ""), settings.token):
-            raise Unauthorized("The collector's token is needed: `Authorization: Bearer …`.")
+        access.admit(request)
         text = generate_latest(monitoring.numbers()) + generate_latest(of_store)
         return Response(text, content_type=CONTENT_TYPE_LATEST)
 

@@ -1,0 +1,158 @@
+"""Who may look at the numbers, and how much a reader may ask for.
+
+Deliveries are `collector`'s business: what is here comes after `POST /events`.
+"""
+
+import hashlib
+import secrets
+import threading
+import time
+from collections.abc import Callable
+
+from cachetools import LRUCache
+from flask import Request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
+from werkzeug.security import check_password_hash
+
+from regstats import senders
+from regstats.config import Part, Settings, is_loopback
+
+_LOOPBACK = ("127.0.0.0/8", "::1")
+_WRONG = 20
+"""Wrong credentials a minute from one address, before it has to wait."""
+_HASHES = ("scrypt:", "pbkdf2:")
+_READERS = 4096
+_CHALLENGES = [
+    WWWAuthenticate("basic", {"realm": "regstats", "charset": "UTF-8"}),
+    WWWAuthenticate("bearer", {"realm": "regstats"}),
+]
+
+
+class Access:
+    """Who may read what a server shows."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._is_open = settings.reading_token is None and not settings.read.users
+        self._wrong = Allowance(_WRONG, clock)
+        self._anew = Allowance(settings.read.rate, clock)
+        self._passwords = Passwords(settings.read.users)
+
+    def is_public(self, part: Part) -> bool:
+        """Whether anybody may see it."""
+        return part in self._settings.read.public
+
+    def admit(self, request: Request, part: Part | None = None) -> None:
+        """Lets a reader in. Raises Unauthorized, Forbidden, or TooManyRequests after too many wrong passwords."""
+        if part is not None and self.is_public(part):
+            return
+        if self._is_open:
+            self._admit_neighbour(request)
+        elif not self.knows(request):
+            raise Unauthorized(
+                "A token is needed, `Authorization: Bearer …`, or a user of `[read]` in regstats.toml.",
+                www_authenticate=_CHALLENGES,
+            )
+
+    def knows(self, request: Request) -> bool:
+        """Whether a request shows what it has to. Raises TooManyRequests where that was wrong too often."""
+        shown = request.headers.get("Authorization", "")
+        token = self._settings.reading_token
+        if self._is_open or (token is not None and senders.shows(shown, token)):
+            return True
+        login = request.authorization
+        if login is None:
+            return False
+        user, password = login.username or "", login.password or ""
+        if self._passwords.has_seen(user, password):
+            return True
+        self._wrong.take(self._address(request))
+        return self._passwords.are_right(user, password)
+
+    def spend(self, request: Request) -> None:
+        """Counts an answer that has to be made. Raises TooManyRequests where a reader had too many."""
+        login = request.authorization
+        self._anew.take((login and login.username) or self._address(request))
+
+    def _address(self, request: Request) -> str:
+        forwarded = request.headers.get("X-Forwarded-For", "")
+        return senders.address_of(request.remote_addr, forwarded, self._settings.trusted_proxies) or ""
+
+    def _admit_neighbour(self, request: Request) -> None:
+        """Lets in who is on this machine.
+
+        Not what a page elsewhere has its visitors' browsers ask, under a name of its own for this address (DNS
+        rebinding); and not what a proxy on this machine takes from all the world.
+        """
+        forwarded = request.headers.get("X-Forwarded-For", "")
+        is_near = senders.is_in(senders.address_of(request.remote_addr, forwarded, _LOOPBACK), _LOOPBACK)
+        if not (is_near and is_loopback(_name_of(request.host))):
+            raise Forbidden(
+                "Without a token only this machine may read, under the name localhost or its loopback address. "
+                "Set `token` or users in `[read]` of regstats.toml."
+            )
+
+
+def _name_of(host: str) -> str:
+    """A Host header without its port: `[::1]:8080` is `::1`."""
+    return host.rpartition("]")[0].strip("[") if host.startswith("[") else host.partition(":")[0]
+
+
+class Passwords:
+    """Those of the users. A hash takes long to check, on purpose, so what was right is known from then on."""
+
+    def __init__(self, users: dict[str, str]) -> None:
+        self._users = users
+        self._key = secrets.token_bytes(16)
+        self._seen: LRUCache[bytes, bool] = LRUCache(_READERS)
+        self._lock = threading.Lock()
+
+    def has_seen(self, user: str, password: str) -> bool:
+        """Whether they were right before."""
+        with self._lock:
+            return self._mark(user, password) in self._seen
+
+    def are_right(self, user: str, password: str) -> bool:
+        """Whether somebody is who he says; a user who is not there takes as long."""
+        if not self._users:
+            return False
+        secret = self._users.get(user) or next(iter(self._users.values()))
+        right = check_password_hash(secret, password) if secret.startswith(_HASHES) else _same(secret, password)
+        if not (right and user in self._users):
+            return False
+        with self._lock:
+            self._seen[self._mark(user, password)] = True
+        return True
+
+    def _mark(self, user: str, password: str) -> bytes:
+        return hashlib.blake2b(f"{len(user)}:{user}{password}".encode(), key=self._key).digest()
+
+
+def _same(secret: str, shown: str) -> bool:
+    return secrets.compare_digest(secret.encode(), shown.encode())
+
+
+class Allowance:
+    """So many a minute for each, all at once or one after the other; without a limit if none are allowed."""
+
+    def __init__(self, a_minute: int, clock: Callable[[], float]) -> None:
+        self._most, self._clock = a_minute, clock
+        self._left: LRUCache[str, tuple[float, float]] = LRUCache(_READERS)
+        self._lock = threading.Lock()
+
+    def take(self, who: str) -> None:
+        """Takes one. Raises TooManyRequests, which says when there will be one again."""
+        if not self._most:
+            return
+        with self._lock:
+            now = self._clock()
+            left, since = self._left.get(who, (float(self._most), now))
+            left = min(self._most, left + (now - since) * self._most / 60)
+            self._left[who] = max(left - 1, min(left, 0.0)) if left < 1 else left - 1, now
+        if left < 1:
+            raise TooManyRequests(
+                f"That were more than {self._most:,} a minute. Wait, or ask the same again: what was just answered is "
+                "answered without limit.",
+                retry_after=max(1, round((1 - left) * 60 / self._most)),
+            )

@@ -1,0 +1,120 @@
+"""What people and programs look at: page, API and badges, as one Flask application.
+
+It knows DuckDB, pandas and plotly, which the collector does without; so `app` makes it when it is first asked for.
+"""
+
+import functools
+from collections.abc import Callable
+from logging import getLogger
+from typing import NamedTuple
+
+import duckdb
+import jinja2
+from flask import Blueprint, Flask, Response, g, request
+from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, ServiceUnavailable
+from werkzeug.wrappers import Response as AnyResponse
+
+from regstats import api, assets, badges, pages
+from regstats.access import Access
+from regstats.answers import Answers, Kept
+from regstats.collector import RETRY_AFTER, problem
+from regstats.config import Part, Settings
+from regstats.errors import ParameterError, RegstatsError
+
+_log = getLogger(__name__)
+
+_ROOM = 64 * 1024 * 1024
+"""Bytes of answers that are kept."""
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""plotly.js writes styles into the page; scripts are ours alone. A badge may be shown elsewhere, and says so itself."""
+
+
+class Said(NamedTuple):
+    """An answer as it was given."""
+
+    body: bytes
+    headers: list[tuple[str, str]]
+
+
+def create(settings: Settings, access: Access) -> Flask:
+    """The application."""
+    app = Flask("regstats", static_folder=None)
+    app.jinja_env.undefined = jinja2.StrictUndefined
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    answers = functools.cache(lambda: Answers(settings))
+    said: Kept[Said] = Kept(settings.read.cache / 2, _ROOM, lambda answer: len(answer.body) + 1000)
+    parts: dict[Part, Callable[[], Blueprint]] = {
+        "api": lambda: api.blueprint(answers),
+        "badge": lambda: badges.blueprint(answers),
+        "page": lambda: pages.blueprint(answers, settings),
+    }
+    for part, make in parts.items():
+        routes = make()
+        _guard(routes, part, access, said, settings.read.cache)
+        app.register_blueprint(routes)
+    app.register_blueprint(assets.blueprint())
+    app.after_request(_harden)
+    app.register_error_handler(Exception, _failed)
+    return app
+
+
+def _guard(routes: Blueprint, part: Part, access: Access, said: Kept[Said], seconds: float) -> None:
+    """Lets in who may read, says again what was just said, and counts what has to be made."""
+
+    @routes.before_request
+    def admit() -> Response | None:
+        access.admit(request, part)
+        known = said.find(_key())
+        if known is None:
+            access.spend(request)
+            return None
+        g.known = True
+        return Response(known.body, headers=known.headers)
+
+    @routes.after_request
+    def keep(response: Response) -> AnyResponse:
+        if response.status_code != 200 or response.cache_control.no_store:
+            return response
+        if "known" not in g:
+            response.cache_control.max_age = response.cache_control.max_age or int(seconds / 2)
+            setattr(response.cache_control, "public" if access.is_public(part) else "private", True)
+            response.add_etag()
+            said.keep(_key(), Said(response.get_data(), list(response.headers)))
+        return response.make_conditional(request)
+
+
+def _key() -> tuple[str, bytes]:
+    return request.path, request.query_string
+
+
+def _harden(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def _failed(error: Exception) -> AnyResponse:
+    """An error for a program, or for a person if that is who asks."""
+    known = _understood(error)
+    if request.blueprint == "page" and request.accept_mimetypes.accept_html:
+        return problem(known, pages.wrong(known))
+    return problem(known)
+
+
+def _understood(error: Exception) -> HTTPException:
+    if isinstance(error, HTTPException):
+        return error
+    if isinstance(error, ParameterError):
+        return BadRequest(str(error))
+    _log.error("A question could not be answered.", exc_info=error, extra={"fields": {"path": request.path}})
+    if isinstance(error, RegstatsError | duckdb.Error | OSError | MemoryError):
+        return ServiceUnavailable("The store cannot be read at the moment; the log says why.", retry_after=RETRY_AFTER)
+    return InternalServerError("This is an error of regstats; the log has it.")
