@@ -1,4 +1,4 @@
-"""Who may look at the numbers, and how much a reader may ask for.
+"""Who may look at the numbers, how much a reader may ask for, and what browsers are told to be careful about.
 
 Deliveries are `collector`'s business: what is here comes after `POST /events`.
 """
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from cachetools import LRUCache
-from flask import Request
+from flask import Request, Response
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
 from werkzeug.security import check_password_hash
@@ -27,6 +27,17 @@ _CHALLENGES = [
     WWWAuthenticate("basic", {"realm": "regstats", "charset": "UTF-8"}),
     WWWAuthenticate("bearer", {"realm": "regstats"}),
 ]
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""plotly.js writes styles into the page; scripts are ours alone. A badge may be shown elsewhere, and says so itself."""
 
 
 class Access:
@@ -156,3 +167,10 @@ class Allowance:
                 "answered without limit.",
                 retry_after=max(1, round((1 - left) * 60 / self._most)),
             )
+
+
+def harden(response: Response) -> Response:
+    """Says what browsers must not do with an answer, where it does not say so itself."""
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

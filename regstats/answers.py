@@ -13,7 +13,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from regstats.config import Settings
 from regstats.database import sql_text
-from regstats.parameters import moment
+from regstats.parameters import FILTERS, moment
 from regstats.stats import Stats
 from regstats.store import utc_now
 
@@ -94,7 +94,7 @@ class Answers:
 
     def frame(self, metric: str, **parameters: Any) -> pd.DataFrame:
         """What a metric answers; `frame.attrs["as_of"]` is when. Raises ParameterError where the question is wrong."""
-        key = (metric, *sorted((name, _hashable(value)) for name, value in parameters.items() if value is not None))
+        key = (metric, *sorted((name, _hashable(name, value)) for name, value in parameters.items()))
         return self._frames.get(key, lambda: self._ask(lambda: getattr(self._stats, metric)(**parameters)))
 
     def rows(self, name: str, *, fresh: bool = False, **values: Any) -> pd.DataFrame:
@@ -118,5 +118,7 @@ class Answers:
         return frame
 
 
-def _hashable(value: Any) -> Hashable:
-    return tuple(value) if isinstance(value, list) else value
+def _hashable(name: str, value: Any) -> Hashable:
+    """A parameter as part of a key: one glob is the same as a list of one."""
+    several = [value] if name in FILTERS and isinstance(value, str) else value
+    return tuple(several) if isinstance(several, list) else several

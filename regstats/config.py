@@ -136,12 +136,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Addresses of proxies before the collector, whose X-Forwarded-For is believed."""
     request_timeout: Annotated[float, Meta(ge=1, le=3600)] = 20.0
     """Seconds that a delivery may take; a slower one is cut off and not stored. So nobody can hold up all others."""
-    sources: dict[str, Source] = {}
-    exclude: Exclude = Exclude()
-    retention: Retention = FOR_EVER
-    read: Read = Read()
     only: Literal["collector", "web"] | None = None
     """Only take deliveries, or only answer questions about a store that others write; both if nothing is said."""
+    sources: dict[str, Source] = {}
+    read: Read = Read()
+    exclude: Exclude = Exclude()
+    retention: Retention = FOR_EVER
 
     def __post_init__(self) -> None:
         _check_networks("allow", self.allow)

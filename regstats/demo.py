@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import FrameType
@@ -158,6 +159,7 @@ def _print_numbers(console: Console, stats: Stats, deliveries: int) -> None:
 def _print_places(console: Console, root: Path, out: Path, url: str) -> None:
     for what, where in (
         ("The report", str(out.resolve())),
+        ("The dashboard", f"{url}/?since={sample.NOW - timedelta(days=30):%Y-%m-%d}&until={sample.NOW:%Y-%m-%d}"),
         ("The store", str(root.resolve())),
         ("The collector", f"{url}/events"),
         ("More numbers", f"regstats pulls --data {root} --interval month --by repository"),

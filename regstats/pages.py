@@ -22,6 +22,7 @@ from regstats.badges import METRICS as BADGES
 from regstats.config import Settings
 from regstats.explore import drawn, explored, maintained
 from regstats.metrics import METRICS
+from regstats.parameters import moment
 from regstats.queries import SIGNATURE
 from regstats.terminal import visible
 from regstats.views import ROWS, WINDOWS, Table, View, charts_of, listed, table, url, view_asked
@@ -30,12 +31,16 @@ _NAMES = 500
 """So many names are proposed for a field."""
 _LEADERS = 10
 """Rows of a list and of a leaderboard."""
-_HEALTH = "24h"
 _ACTIVE = ["actor", "pulls", "pushes", "deletes", "repositories", "last_seen"]
 _TAGS = ["tag", "digest", "pulls", "downloads", "pushes", "pullers", "last_pull", "last_push"]
 _CLIENTS = ["client", "client_version", "pulls", "version_checks", "pullers", "last_seen"]
 _PUSHED = ["repository", "pushes", "updates", "deletes"]
 _ADDRESSES = ["client_address", "pulls", "version_checks"]
+_REPOSITORIES = ["repository", "pulls", "downloads", "pushes", "updates", "tags", "pullers", "last_pull"]
+_REPOSITORIES += ["last_update", "grade"]
+_ACTORS = ["actor", "pulls", "pushes", "deletes", "repositories", "addresses", "clients", "active_days", "last_seen"]
+_STALE = ["repository", "pulls", "pullers", "last_update", "age", "grade"]
+_HEALTH = ["source", "last_received", "silence", "deliveries", "quarantined", "lag", "gaps"]
 _REFERENCE = re.compile(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?", re.ASCII)
 _REGISTRY = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?|\[[0-9A-Fa-f:]+\](?::[0-9]+)?", re.ASCII)
 
@@ -131,7 +136,7 @@ def _overview(answers: Answers, view: View) -> dict[str, Any]:
             Number("repositories", f"{len(repositories):,}"),
             Number("actors", f"{activity['actor'].notna().sum():,}"),
         ],
-        "charts": charts_of(asked, "pulls", "pushes", "neglect", "activity"),
+        "charts": charts_of(asked, *_series(answers, view), "neglect", "activity"),
         "leaders": _leaders(answers, view),
         "stale": _stale(answers, view),
         "actors": listed(activity, view, _ACTIVE, _LEADERS),
@@ -171,6 +176,18 @@ def _change(now: pd.DataFrame, before: pd.DataFrame, column: str) -> str:
     return f"{(_sum(now, column) - earlier) / earlier:+,.0%}" if earlier else ""
 
 
+def _series(answers: Answers, view: View, more: str = "") -> list[str]:
+    """Pulls and pushes over time, with some dozens of bars. Raises ParameterError where the window is none."""
+    now = answers.now
+    since, until = (moment(name, getattr(view, name) or None, now=now) or now for name in ("since", "until"))
+    interval = next((name for name, most in _INTERVALS.items() if min(until, now) - since <= most), "month")
+    return [f"{metric} interval={interval} {more}" for metric in ("pulls", "pushes")]
+
+
+_INTERVALS = {"hour": timedelta(days=3), "day": timedelta(days=120), "week": timedelta(days=800)}
+"""Up to which window there is a bar for each."""
+
+
 def _leaders(answers: Answers, view: View) -> Table:
     """The most pulled, and what has changed."""
     frame = answers.frame("top", **view.asked())
@@ -185,15 +202,12 @@ def _stale(answers: Answers, view: View) -> Table:
     """Popular but stale: what is pulled, and graded D or worse."""
     frame = maintained(answers, view.asked())
     worst = frame[frame["grade"].isin(["D", "E", "F"]) & frame["pulls"].gt(0)]
-    return table(
-        worst.head(_LEADERS), view, ["repository", "pulls", "pullers", "last_update", "age", "grade"], len(worst)
-    )
+    return listed(worst, view, _STALE, _LEADERS)
 
 
 def _health(answers: Answers) -> Table:
-    columns = ["source", "last_received", "silence", "deliveries", "quarantined", "lag", "gaps"]
-    frame = answers.frame("health", since=_HEALTH)
-    return table(frame, None, columns, len(frame))
+    frame = answers.frame("health", since="24h")
+    return table(frame, None, _HEALTH, len(frame))
 
 
 def _recent(answers: Answers, view: View) -> list[dict[str, Any]]:
@@ -232,54 +246,33 @@ def _event(row: dict[str, Any]) -> dict[str, Any]:
 def _one_or_many(answers: Answers, settings: Settings, column: str) -> str:
     """The page of what is called exactly so, else a list of what matches."""
     view, name = view_asked(), request.args.get(column, "")
-    if name and _exists(answers, column, name):
-        exact = view._replace(**{column: escape(name)})
-        told = _repository(answers, settings, name, exact) if column == "repository" else _actor(answers, name, exact)
-        view = view._replace(**{"repository": "", "actor": "", column: name})
-        return render_template(f"{column}.html", **_common(answers, view), name=name, **told)
-    listed = _all_repositories if column == "repository" else _all_actors
-    metric = "repositories" if column == "repository" else "activity"
-    links = {form: f"{url_for('api.metric', metric=metric)}?{urlencode(view.asked() | {'format': form})}"
-             for form in ("csv", "json")}  # fmt: skip
-    title = {"repository": "Repositories", "actor": "Actors"}[column]
-    return render_template("list.html", **_common(answers, view), title=title, table=listed(answers, view), links=links)
+    if not (name and _exists(answers, column, name)):
+        return _list(answers, view, column)
+    exact = view._replace(**{column: escape(name)})
+    told = _repository(answers, settings, name, exact) if column == "repository" else _actor(answers, name, exact)
+    view = view._replace(**{"repository": "", "actor": "", column: name})
+    return render_template(f"{column}.html", **_common(answers, view), name=name, **told)
+
+
+_METRICS = {"repository": "repositories", "actor": "activity"}
+"""Those with a row for each."""
 
 
 def _exists(answers: Answers, column: str, name: str) -> bool:
-    metric = "repositories" if column == "repository" else "activity"
-    return bool(answers.frame(metric, **{column: escape(name)})[column].eq(name).any())
+    return bool(answers.frame(_METRICS[column], **{column: escape(name)})[column].eq(name).any())
 
 
-def _all_repositories(answers: Answers, view: View) -> Table:
-    columns = [
-        "repository",
-        "pulls",
-        "downloads",
-        "pushes",
-        "updates",
-        "tags",
-        "pullers",
-        "last_pull",
-        "last_update",
-        "grade",
-    ]
-    frame = maintained(answers, view.asked())
-    return table(frame.head(ROWS), view, columns, len(frame))
-
-
-def _all_actors(answers: Answers, view: View) -> Table:
-    columns = [
-        "actor",
-        "pulls",
-        "pushes",
-        "deletes",
-        "repositories",
-        "addresses",
-        "clients",
-        "active_days",
-        "last_seen",
-    ]
-    return listed(answers.frame("activity", **view.asked()), view, columns, ROWS)
+def _list(answers: Answers, view: View, column: str) -> str:
+    asked, metric = view.asked(), _METRICS[column]
+    links = {
+        form: f"{url_for('api.metric', metric=metric)}?{urlencode(asked | {'format': form})}"
+        for form in ("csv", "json")
+    }
+    if column == "repository":
+        title, rows = "Repositories", listed(maintained(answers, asked), view, _REPOSITORIES, ROWS)
+    else:
+        title, rows = "Actors", listed(answers.frame(metric, **asked), view, _ACTORS, ROWS)
+    return render_template("list.html", **_common(answers, view), title=title, table=rows, links=links)
 
 
 def _repository(answers: Answers, settings: Settings, name: str, view: View) -> dict[str, Any]:
@@ -289,7 +282,7 @@ def _repository(answers: Answers, settings: Settings, name: str, view: View) -> 
     (cadence,) = formats.rows(_of_repository(answers, view)) or [{"grade": None, "last_update": None}]
     return {
         "numbers": [*_changes(answers, asked), Number("grade", cadence["grade"] or formats.MISSING)],
-        "charts": charts_of(asked, "pulls", "pushes", "history", "adoption"),
+        "charts": charts_of(asked, *_series(answers, view), "history", "adoption"),
         "more": charts_of(asked, "clients", "tags"),
         "tags": listed(tags, view, _TAGS, ROWS),
         "usage": listed(usage, view, ["actor", "pulls", "downloads", "last_pull"], ROWS),
@@ -332,7 +325,7 @@ def _actor(answers: Answers, name: str, view: View) -> dict[str, Any]:
     addresses = answers.frame("pulls", by=["client_address"], interval="total", **asked)
     return {
         "numbers": _changes(answers, asked),
-        "charts": charts_of(asked, "pulls by=repository", "pushes by=repository"),
+        "charts": charts_of(asked, *_series(answers, view, "by=repository")),
         "usage": listed(usage, view, ["repository", "pulls", "downloads", "last_pull"], ROWS),
         "pushed": listed(figures.by_size(pushed, ["pushes"]), view, _PUSHED, ROWS),
         "clients": listed(clients, view, _CLIENTS, ROWS),

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from regstats import journal as segments_of
 from regstats import monitoring
-from regstats.access import Access
+from regstats.access import Access, harden
 from regstats.config import Settings
 from regstats.errors import StoreError
 from regstats.journal import Journal
@@ -31,6 +31,8 @@ def blueprint(settings: Settings, journal: Journal | None, access: Access) -> Bl
     store = Store(settings.data, create=journal is not None)
     of_store = CollectorRegistry()
     of_store.register(_OfStore(store))
+
+    routes.after_request(harden)
 
     @routes.get("/healthz")
     def healthz() -> Response:

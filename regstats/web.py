@@ -15,7 +15,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, 
 from werkzeug.wrappers import Response as AnyResponse
 
 from regstats import api, assets, badges, pages
-from regstats.access import Access
+from regstats.access import Access, harden
 from regstats.answers import Answers, Kept
 from regstats.collector import RETRY_AFTER, problem
 from regstats.config import Part, Settings
@@ -25,16 +25,8 @@ _log = getLogger(__name__)
 
 _ROOM = 64 * 1024 * 1024
 """Bytes of answers that are kept."""
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-"""plotly.js writes styles into the page; scripts are ours alone. A badge may be shown elsewhere, and says so itself."""
+_LIVE = "page.recent"
+"""What every open page asks for all the time; it is worked out once a second at most."""
 
 
 class Said(NamedTuple):
@@ -61,7 +53,7 @@ def create(settings: Settings, access: Access) -> Flask:
         _guard(routes, part, access, said, settings.read.cache)
         app.register_blueprint(routes)
     app.register_blueprint(assets.blueprint())
-    app.after_request(_harden)
+    app.after_request(harden)
     app.register_error_handler(Exception, _failed)
     return app
 
@@ -74,7 +66,8 @@ def _guard(routes: Blueprint, part: Part, access: Access, said: Kept[Said], seco
         access.admit(request, part)
         known = said.find(_key())
         if known is None:
-            access.spend(request)
+            if request.endpoint != _LIVE:
+                access.spend(request)
             return None
         g.known = True
         return Response(known.body, headers=known.headers)
@@ -93,12 +86,6 @@ def _guard(routes: Blueprint, part: Part, access: Access, said: Kept[Said], seco
 
 def _key() -> tuple[str, bytes]:
     return request.path, request.query_string
-
-
-def _harden(response: Response) -> Response:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
 
 
 def _failed(error: Exception) -> AnyResponse:

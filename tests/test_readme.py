@@ -69,10 +69,12 @@ def test_every_parameter_and_setting_is_explained():
     shown = msgspec.toml.decode(toml)
     assert list(Settings.__struct_fields__) == list(shown)
     defaults = msgspec.to_builtins(Settings())
-    examples = ("token", "sources", "retention")
+    examples = ("token", "only", "sources", "read", "retention")
     assert {k: v for k, v in defaults.items() if k not in examples} == {
         k: v for k, v in shown.items() if k not in examples
     }
+    assert list(defaults["read"]) == list(shown["read"])
+    assert (defaults["read"]["cache"], defaults["read"]["rate"]) == (shown["read"]["cache"], shown["read"]["rate"])
 
 
 @pytest.mark.parametrize("path", re.findall(r"`((?:notebooks|tests|sql|data)/[\w./-]+)`", README))
