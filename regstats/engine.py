@@ -6,7 +6,8 @@ tag came to point to something else. `pulls`, `pushes` and `deletes` are without
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from types import MappingProxyType
@@ -19,6 +20,7 @@ from regstats import moves
 from regstats.accounting import DERIVED, Derived, among, read
 from regstats.config import Exclude
 from regstats.database import connect, literal, read_parquet, sql_text
+from regstats.errors import SlowQueryError
 from regstats.events import unique
 from regstats.parts import DELIVERIES, EDGE, EVENTS, Part, TableName, by_date, to_table
 from regstats.payloads import understand
@@ -39,6 +41,8 @@ class Engine:
     """Queries over a store. Thread-safe. Keeps up with a collector that writes, seals and merges meanwhile."""
 
     def __init__(self, store: Store, exclude: Exclude) -> None:
+        self.patience: float | None = None
+        """Seconds after which a query is given up; None: never."""
         self._store = store
         self._exclude = exclude
         self._lock = threading.Lock()
@@ -49,20 +53,46 @@ class Engine:
         self._connection = connect()
 
     def query(self, sql: str, values: dict[str, Any] | None = None, tables: Mapping[str, pa.Table] = NONE) -> pa.Table:
-        """The rows of a query over the store as it is now, and over some tables beside it."""
-        return self.relation(sql, values, tables).to_arrow_table()
+        """The rows of a query over the store as it is now, and over some tables beside it.
+
+        Raises SlowQueryError where it takes longer than `patience`.
+        """
+        cursor = self._cursor(sql, tables)
+        with self._in_time(cursor):
+            return cursor.sql(sql, params=values or {}).to_arrow_table()
 
     def relation(
         self, sql: str, values: dict[str, Any] | None = None, tables: Mapping[str, pa.Table] = NONE
     ) -> duckdb.DuckDBPyRelation:
         """A query over the store as it is now, as a DuckDB relation."""
+        return self._cursor(sql, tables).sql(sql, params=values or {})
+
+    def _cursor(self, sql: str, tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyConnection:
+        """A connection that sees the store as it is now."""
         with self._lock:
             self._refresh()
             self._define_what_is_named(sql)
         cursor = self._connection.cursor()
         for name, table in tables.items():
             cursor.register(name, table)
-        return cursor.sql(sql, params=values or {})
+        return cursor
+
+    @contextmanager
+    def _in_time(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Gives up what is asked within the block when it takes too long."""
+        if self.patience is None:
+            yield
+            return
+        timer = threading.Timer(self.patience, cursor.interrupt)
+        timer.start()
+        try:
+            yield
+        except duckdb.InterruptException:
+            raise SlowQueryError(
+                f"This takes more than {self.patience:g} seconds. Ask for a shorter window, or for fewer repositories."
+            ) from None
+        finally:
+            timer.cancel()
 
     def _refresh(self) -> None:
         snapshot = self._store.snapshot(self._known)

@@ -17,6 +17,10 @@ class ParameterError(RegstatsError, ValueError):
     """A metric was asked with a parameter it does not have, or with a value that is not one."""
 
 
+class SlowQueryError(RegstatsError):
+    """An answer took longer than whoever asked would wait."""
+
+
 class PayloadError(RegstatsError):
     """A payload, or one event in it, cannot be understood. The reason is what the quarantine shows."""
 

@@ -67,6 +67,15 @@ class Stats:
         """Who is not counted; from `regstats.toml` if not given."""
         self._engine = Engine(Store(data if data is not None else default_data()), self.exclude)
 
+    @property
+    def patience(self) -> float | None:
+        """Seconds that the query of a metric may take, before it raises SlowQueryError; None, as many as it needs."""
+        return self._engine.patience
+
+    @patience.setter
+    def patience(self, seconds: float | None) -> None:
+        self._engine.patience = seconds
+
     def pulls(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
         """How often is it pulled, over time?
 

@@ -19,7 +19,7 @@ from regstats.access import Access, harden
 from regstats.answers import Answers, Kept
 from regstats.collector import RETRY_AFTER, problem
 from regstats.config import Part, Settings
-from regstats.errors import ParameterError, RegstatsError
+from regstats.errors import ParameterError, RegstatsError, SlowQueryError
 
 _log = getLogger(__name__)
 
@@ -101,6 +101,8 @@ def _understood(error: Exception) -> HTTPException:
         return error
     if isinstance(error, ParameterError):
         return BadRequest(str(error))
+    if isinstance(error, SlowQueryError):
+        return ServiceUnavailable(str(error))
     _log.error("A question could not be answered.", exc_info=error, extra={"fields": {"path": request.path}})
     if isinstance(error, RegstatsError | duckdb.Error | OSError | MemoryError):
         return ServiceUnavailable("The store cannot be read at the moment; the log says why.", retry_after=RETRY_AFTER)

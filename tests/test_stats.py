@@ -13,7 +13,9 @@ from makers import BLOB, INDEX, NOW, days, envelope, journalled, make_event, mak
 import regstats
 from regstats import sample
 from regstats.compact import account
-from regstats.errors import ParameterError, StoreNotFoundError
+from regstats.config import NOBODY
+from regstats.engine import Engine
+from regstats.errors import ParameterError, SlowQueryError, StoreNotFoundError
 from regstats.metrics import METRICS
 from regstats.sealing import seal
 from regstats.stats import Stats, default_data
@@ -354,6 +356,15 @@ def test_sql(stats_of):
     }
     assert {"events": 2, "pulls": 1, "pushes": 1, "deletes": 0, "deliveries": 2} == counted
     assert 1 == len(stats.sql("from events where repository = $name", name="a").to_arrow_table())
+
+
+def test_patience_has_an_end(store):
+    """A query that takes longer is given up, and the next one is answered."""
+    engine = Engine(store, NOBODY)
+    engine.patience = 0.2
+    with pytest.raises(SlowQueryError, match="more than 0.2 seconds"):
+        engine.query("select sum(a.range * b.range) from range(100000000) as a, range(1000000) as b")
+    assert [1] == engine.query("select 1 as one")["one"].to_pylist()
 
 
 def test_sql_hands_over_to_whatever_is_used(stats_of):
