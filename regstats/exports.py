@@ -4,7 +4,7 @@ DuckDB makes the lines of text formats: so a row never becomes Python objects. S
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import duckdb
@@ -140,8 +140,8 @@ def _cell(value: str, kind: str, escape: str) -> str:
     return text if kind in _HARMLESS else escape.replace("{}", text)
 
 
-def _head(separator: str, say: Callable[[str], str]) -> Callable[[Relation], str]:
-    return lambda relation: separator.join(map(say, relation.columns)) + "\n"
+def _head(separator: str, say: Callable[[str], str], text: Callable[[str], str] = str) -> Callable[[Relation], str]:
+    return lambda relation: separator.join(say(text(name)) for name in relation.columns) + "\n"
 
 
 def _projected(relation: Relation, conversions: Mapping[str, str]) -> Relation:
@@ -163,8 +163,11 @@ def _name(column: str) -> str:
 _NESTED = frozenset({"list", "array", "struct", "map", "union"})
 _HARMLESS = frozenset(
     ["boolean", "tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint"]
-).union(["uhugeint", "float", "double", "decimal", "date", "timestamp", "timestamp with time zone", "interval", "uuid"])
-"""Types whose text needs no escaping."""
+).union(
+    ["uhugeint", "bignum", "float", "double", "decimal"],
+    ["date", "timestamp", "timestamp with time zone", "interval", "uuid"],
+)
+"""Types whose text needs no escaping, and is no formula, although it may begin with a minus."""
 
 _UTF8 = "coalesce(try(decode({})), cast({} as varchar))"  # what is none is shown with escapes: \\xFF
 _FINITE = "case when isfinite({}) then {} end"
@@ -200,19 +203,27 @@ _NULLABLE = {
 """A count that is missing leaves the others counts."""
 
 
-def _if_needed(characters: list[str], escape: str) -> str:
-    """An escape that takes time, only for text with a character that asks for it."""
-    condition = " or ".join(f"contains({{}}, {character})" for character in characters)
-    return f"case when {condition} then {escape} else {{}} end"
+def _if_needed(conditions: Iterable[str], escape: str) -> str:
+    """An escape that takes time, only for text that asks for it."""
+    return f"case when {' or '.join(conditions)} then {escape} else {{}} end"
 
 
-_CSV_CELL = _if_needed(["','", "'\"'", "chr(10)", "chr(13)"], """'"' || replace({}, '"', '""') || '"'""")
+def _contains(*characters: str) -> list[str]:
+    return [f"contains({{}}, {character})" for character in characters]
+
+
+_IS_FORMULA = f"unicode({{}}) in ({', '.join(str(ord(character)) for character in formats.FORMULA)})"
+_DEFUSED = f"case when {_IS_FORMULA} then {literal(formats.DEFUSED)} else '' end || {{}}"
+_CSV_CELL = _if_needed(
+    [*_contains("','", "'\"'", "chr(10)", "chr(13)"), _IS_FORMULA],
+    f"""'"' || replace({_DEFUSED}, '"', '""') || '"'""",
+)
 _TSV_CELL = _if_needed(
-    ["chr(9)", "chr(10)", "chr(13)", r"'\'"],
+    _contains("chr(9)", "chr(10)", "chr(13)", r"'\'"),
     r"replace(replace(replace(replace({}, '\', '\\'), chr(9), '\t'), chr(10), '\n'), chr(13), '\r')",
 )
 _SHAPES = {
-    "csv": _Shape(_separated(",", _CSV_CELL, literal(formats.EMPTY)), _head(",", formats.quoted)),
+    "csv": _Shape(_separated(",", _CSV_CELL, literal(formats.EMPTY)), _head(",", formats.quoted, formats.defused)),
     "tsv": _Shape(_separated("\t", _TSV_CELL), _head("\t", formats.escaped)),
     "jsonl": _Shape(_json("\n")),
     "json": _Shape(_json(), lambda _: "[", ",\n ", "]\n"),

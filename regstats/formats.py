@@ -1,7 +1,8 @@
 """A frame in every format: table, md and html for people, json, csv, tsv and parquet for programs.
 
 Names and user agents are whatever a client wrote. For programs they are exact; for people they are shown, and do
-nothing: not to a terminal, not to a page.
+nothing: not to a terminal, not to a page. CSV is for both: exact, but for an apostrophe before what a spreadsheet would
+take for a formula.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ Row = dict[str, Any]
 MISSING = "\N{EN DASH}"
 EMPTY = '""'
 """In CSV: a row that would be an empty line."""
+FORMULA = (
+    *"=+-@\t\r\n",
+    *"\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}",
+)
+"""With what a text begins that a spreadsheet takes for a formula."""
+DEFUSED = "'"
+"""What before it makes it text again."""
 
 _PAGE = """\
 <!doctype html>
@@ -54,13 +62,16 @@ def as_json(frame: pd.DataFrame) -> str:
 
 
 def as_csv(frame: pd.DataFrame) -> str:
-    """A header line and a record per row; values as in JSON, missing ones empty."""
+    """A header line and a record per row; values as in JSON, missing ones empty, and no text is a formula."""
     # A row that is nothing but one missing value would be an empty line, which readers skip.
-    return "".join(f"{line or EMPTY}\n" for line in _separated(frame, ",", quoted))
+    return "".join(f"{line or EMPTY}\n" for line in _separated(frame, ",", quoted, defused))
 
 
 def as_tsv(frame: pd.DataFrame) -> str:
-    r"""The same with tabs, and a line per row whatever is in it: `\t`, `\n`, `\r` and `\\` stand for themselves."""
+    r"""Values as in JSON, and a line per row: tabs, newlines, carriage returns, backslashes as `\t`, `\n`, `\r`, `\\`.
+
+    Names are exact, for a spreadsheet that is told that they are text.
+    """
     return "".join(f"{line}\n" for line in _separated(frame, "\t", escaped))
 
 
@@ -144,17 +155,27 @@ def duration(value: pd.Timedelta) -> str:
     return " ".join(shown[:2]) or "0s"
 
 
-def _separated(frame: pd.DataFrame, separator: str, say: Callable[[str], str]) -> Iterator[str]:
-    """A line of names and a line per row. Not by `csv`: it leaves a carriage return unquoted, which ends a line."""
-    columns = [[_text(value) for value in _json_values(frame[name])] for name in frame.columns]
-    lines = [list(map(str, frame.columns)), *zip(*columns, strict=True)]
+def _separated(
+    frame: pd.DataFrame, separator: str, say: Callable[[str], str], text: Callable[[str], str] = str
+) -> Iterator[str]:
+    """A line of names and a line per row; `say` is for whatever is in a cell, `text` before that for what is no number.
+
+    Not by `csv`: it leaves a carriage return unquoted, which ends a line.
+    """
+    columns = [[_cell(value, text) for value in _json_values(frame[name])] for name in frame.columns]
+    lines = [[text(str(name)) for name in frame.columns], *zip(*columns, strict=True)]
     return (separator.join(map(say, line)) for line in lines)
 
 
-def _text(value: Any) -> str:
+def _cell(value: Any, text: Callable[[str], str]) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def defused(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return DEFUSED + text if text.startswith(FORMULA) else text
 
 
 def quoted(text: str) -> str:

@@ -10,6 +10,8 @@ import pandas as pd
 from markdown_it import MarkdownIt  # rich needs it, too
 
 HARMLESS = {"meta", "title", "style", "table", "thead", "tbody", "tr", "th", "td", "code", "p"}
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""With what a formula begins, and what lets a spreadsheet find one behind it."""
 _ESCAPES = {r"\t": "\t", r"\n": "\n", r"\r": "\r", r"\\": "\\"}
 
 
@@ -19,6 +21,11 @@ def rows_of(form, answer):
         return json.loads(answer) if form == "json" else [json.loads(line) for line in answer.splitlines()]
     header, *records = _records(form, answer.decode())
     return [{name: value or None for name, value in zip(header, record, strict=True)} for record in records]
+
+
+def in_csv(text):
+    """What a program reads of a text in CSV: it, or if it could be a formula, an apostrophe and it."""
+    return f"'{text}" if text and text.startswith(FORMULA) else text
 
 
 def _records(form, text):

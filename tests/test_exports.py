@@ -5,11 +5,14 @@ import json
 import subprocess
 import sys
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from makers import NOW, days, envelope, journalled, make_event, make_push
-from readers import cells_of, rows_of
+from readers import FORMULA, cells_of, in_csv, rows_of
 from test_formats import EVIL
 
 from regstats import accounting, exports, parts
@@ -153,11 +156,40 @@ def test_a_query_for_people(export, filled, form):
 
 @pytest.mark.parametrize("form", TEXTS)
 def test_names_are_exact(export, store, form):
-    """Whatever anybody called themselves."""
+    """Whatever anybody called themselves; in CSV, behind an apostrophe if need be."""
     journalled(store, *(envelope(make_event(actor=name)) for name in EVIL))
-    assert sorted(EVIL) == sorted(row["actor"] for row in rows_of(form, export("events", "--format", form)))
+    expected = [in_csv(name) if form == "csv" else name for name in EVIL]
+    assert sorted(expected) == sorted(row["actor"] for row in rows_of(form, export("events", "--format", form)))
     rows = rows_of(form, export("--sql", "select actor from events union all select null", "--format", form))
-    assert [None] == [row["actor"] for row in rows if row["actor"] not in EVIL]
+    assert [None] == [row["actor"] for row in rows if row["actor"] not in expected]
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8")) | st.builds(str.__add__, st.sampled_from(FORMULA), st.text())))
+def test_no_text_in_csv_is_a_formula(names):
+    """It is exact, or an apostrophe is before it; whatever type has it."""
+    file = io.BytesIO()
+    with duckdb.connect() as connection:
+        query = "select 0 as n, name, encode(name) as bytes, name::variant as any from (select unnest($1) as name)"
+        exports.write(connection.sql(query, params=[names]), "csv", file)
+    expected = [in_csv(name) or None for name in names]
+    rows = rows_of("csv", file.getvalue())
+    assert [(name, name, name) for name in expected] == [(row["name"], row["bytes"], row["any"]) for row in rows]
+
+
+def test_no_name_of_a_column_in_csv_is_a_formula(export):
+    """A query may take it from a repository."""
+    names = [f"{begin}1" for begin in FORMULA]
+    columns = ", ".join(f'1 as "{name}"' for name in names)
+    assert [dict.fromkeys(map(in_csv, names), "1")] == rows_of("csv", export("--sql", f"select {columns}"))
+
+
+def test_a_number_or_a_time_in_csv_is_no_formula(export):
+    """Whatever its type; years before Christ are negative."""
+    query = """
+        select -1 as i, -1::hugeint as h, -1::bignum as n, -1.5 as d, -1.5::double as f, interval (-90) seconds as s,
+          timestamp '0044-03-15 (BC) 12:00:00' as t
+    """
+    assert b"i,h,n,d,f,s,t\n-1,-1,-1,-1.5,-1.5,-90.0,-43-03-15T12:00:00.000000\n" == export("--sql", query)
 
 
 @pytest.mark.parametrize(("form", "expected"), [("csv", b"n\n"), ("tsv", b"n\n"), ("json", b"[]\n"), ("jsonl", b"")])

@@ -1,5 +1,6 @@
 """Every format: exact for programs, harmless for people."""
 
+import csv
 import io
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,9 @@ import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from readers import cells_of, frame_of, rows_of
+from hypothesis import given
+from hypothesis import strategies as st
+from readers import FORMULA, cells_of, frame_of, in_csv, rows_of
 
 from regstats.formats import FORMATS, as_csv, as_json, as_parquet, as_table, as_tsv, duration, encode
 from regstats.terminal import visible
@@ -32,7 +35,8 @@ EVIL = [
     "<img src=x onerror=alert(1)>", "</td></table>", "&lt;b&gt;", "a|b", "a\\|b", "\\", "\\n", "`a` | b", "``", "*a*",
     "_a_", "![x](http://evil.example/x.png)", "[x](javascript:alert(1))", "http://evil.example", "www.evil.example",
     "@mention #1 me@evil.example", "| --- |", ",", '"', '""', "'", ";", '=HYPERLINK("http://evil.example")', "+1", "-1",
-    "@SUM(A1)", "$(reboot)", "größe \U0001f40b", "x" * 500, "null", "–",  # noqa: RUF001
+    "@SUM(A1)", "-2+3+cmd|' /C calc'!A0", "\t=1+1", "\r=1+1", "\n=1+1", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20A()",
+    "'=1+1", "a=b", "$(reboot)", "größe \U0001f40b", "x" * 500, "null", "–",  # noqa: RUF001
 ]  # fmt: skip
 """Names that somebody may choose to do harm."""
 NAMES = pd.DataFrame({"name": pd.array(EVIL, dtype="str"), "pulls": range(len(EVIL))})
@@ -80,10 +84,23 @@ def test_a_row_of_nothing_is_a_row():
     assert "actor\n\nalice\n" == as_tsv(pd.DataFrame({"actor": [None, "alice"]}))
 
 
-@pytest.mark.parametrize("form", ["json", "csv", "tsv", "parquet"])
+@pytest.mark.parametrize("form", ["json", "tsv", "parquet"])
 def test_programs_get_names_exactly(form):
     """Whatever is in them: no formula is defused, no line ends early."""
     pd.testing.assert_frame_equal(NAMES, frame_of(form, encode(NAMES, form), NAMES))
+
+
+@given(st.text(st.characters(codec="utf-8")) | st.builds(str.__add__, st.sampled_from(FORMULA), st.text("=1,'\"\n")))
+def test_csv_has_names_exactly_or_behind_an_apostrophe(name):
+    """In cells and as the name of a column: a spreadsheet sees no formula, and nothing else is changed."""
+    header, cells = csv.reader(io.StringIO(as_csv(pd.DataFrame({name: [name]})), newline=""))
+    assert [in_csv(name)] == header == cells
+
+
+def test_a_number_in_csv_is_no_formula():
+    """Whatever column it is in: one can go on to calculate with what is negative."""
+    frame = pd.DataFrame({"a": [-1], "b": [-1.5], "c": [pd.Timedelta(seconds=-90)], "d": pd.Series([-1], dtype=object)})
+    assert "a,b,c,d\n-1,-1.5,-90.0,-1\n" == as_csv(frame)
 
 
 def test_a_line_of_tsv_is_a_row():
