@@ -141,20 +141,20 @@ class Doorkeeper:
             _log.warning("Deliveries were not taken; their sender tries again and again.", extra={"fields": fields})
 
 
-def publish(rows: str) -> None:
-    """Lets all processes of this collector know the health metric, as JSON, which takes time to make."""
-    directory = _directory()
-    if directory:
-        path = Path(directory) / "health.json"
-        path.with_suffix(".new").write_bytes(
-            msgspec.json.encode({"as_of": datetime.now(UTC), "sources": msgspec.Raw(rows.encode())})
-        )
+def publish(name: str, what: Any) -> None:
+    """Lets all processes of this collector know, under a name, what took time to find out."""
+    path = _file(name)
+    if path:
+        path.with_suffix(".new").write_bytes(msgspec.json.encode(what))
         path.with_suffix(".new").rename(path)
 
 
-def published() -> dict[str, Any]:
-    """The health metric as it was published last."""
-    try:
-        return msgspec.json.decode((Path(_directory() or "") / "health.json").read_bytes(), type=dict[str, Any])
-    except FileNotFoundError:
-        return {"as_of": None, "sources": []}
+def published(name: str) -> Any:
+    """What was published last under this name; None if nothing was."""
+    path = _file(name)
+    return msgspec.json.decode(path.read_bytes()) if path and path.exists() else None
+
+
+def _file(name: str) -> Path | None:
+    directory = _directory()
+    return Path(directory) / f"{name}.json" if directory else None

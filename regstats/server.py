@@ -49,7 +49,7 @@ def serve(settings: Settings) -> None:
 
 def _collect(settings: Settings, store: Store) -> None:
     """Keeps the store in order while the workers run."""
-    upkeep = Upkeep(store, settings.retention)
+    upkeep = Upkeep(store, settings)
     upkeep.seal()  # what a collector before this one had taken, and could not seal any more
     try:
         with (

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from regstats import journal as segments_of
 from regstats import monitoring
@@ -18,6 +18,7 @@ from regstats.errors import StoreError
 from regstats.journal import Journal
 from regstats.parts import TABLES, Part
 from regstats.store import Store
+from regstats.totals import MOST, Use
 
 PATHS = ("/healthz", "/metrics")
 
@@ -31,6 +32,7 @@ def blueprint(settings: Settings, journal: Journal | None, access: Access) -> Bl
     store = Store(settings.data, create=journal is not None)
     of_store = CollectorRegistry()
     of_store.register(_OfStore(store))
+    of_store.register(_OfRepositories())
 
     routes.after_request(harden)
 
@@ -72,7 +74,7 @@ def _report(settings: Settings, store: Store, problem: str | None) -> dict[str, 
         "journal": {"segments": len(pending), "bytes": sum(size for _, size in pending), "age_seconds": oldest},
         "disk_free_bytes": disk.free,
         "rejected": [rejection._asdict() for rejection in rejected],
-        "health": monitoring.published(),
+        "health": monitoring.published("health") or {"as_of": None, "sources": []},
     }
 
 
@@ -107,6 +109,32 @@ class _OfStore:
             rows.add_metric([table], sum(part.rows for part in parts))
             files.add_metric([table], len(parts))
         yield from (rows, files)
+
+
+_COUNTED = {
+    "pulls": "Pulls",
+    "downloads": "Pulls that fetched layers",
+    "pushes": "Pushes",
+    "updates": "Pushes that changed what their tag points to",
+}
+
+
+class _OfRepositories:
+    """How often repositories were used since the collector started, for Prometheus, as it was published last."""
+
+    def collect(self) -> Iterator[Metric]:
+        """The counters, and how many repositories there are in all."""
+        known = monitoring.published("repositories")
+        if known is None:
+            return
+        yield GaugeMetricFamily("regstats_repositories", "Repositories in the store.", known["number"])
+        uses = {repository: Use(*numbers) for repository, numbers in known["totals"].items()}
+        for measure, what in _COUNTED.items():
+            text = f"{what} since the collector started, of the {MOST} most used repositories."
+            counter = CounterMetricFamily(f"regstats_repository_{measure}", text, labels=["repository"])
+            for repository, use in uses.items():
+                counter.add_metric([repository], getattr(use, measure))
+            yield counter
 
 
 def _parts(store: Store) -> list[Part]:

@@ -4,13 +4,16 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import msgspec
+
 from regstats import monitoring
 from regstats.compact import compact
-from regstats.config import NOBODY, Retention
+from regstats.config import Settings
 from regstats.formats import FORMATS
 from regstats.sealing import seal
 from regstats.stats import Stats
 from regstats.store import Store, utc_now
+from regstats.totals import Totals, Use
 
 _log = logging.getLogger(__name__)
 
@@ -21,13 +24,16 @@ _SHOWN = "24h"  # the window of the health metric in /healthz
 class Upkeep:
     """Keeps one store in order. Nothing that goes wrong here is in the way of a delivery: the next try may succeed."""
 
-    def __init__(self, store: Store, retention: Retention, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, store: Store, settings: Settings, now: Callable[[], datetime] = utc_now) -> None:
         self._store = store
-        self._retention = retention
+        self._retention = settings.retention
         self._now = now
         self._closed_at: datetime | None = None
-        self._stats = Stats(store.root, exclude=NOBODY)
+        self._stats = Stats(store.root, exclude=settings.exclude)
         self._stats.now = None  # a collector lives by the clock, whatever $REGSTATS_NOW says
+        self._totals: Totals | None = None
+        for step in ("seal", "compact", "count", "report"):
+            monitoring.FAILED.labels(step)  # it is 0 now: else Prometheus would not see that it grew to 1
 
     def seal(self) -> None:
         """Moves what has come into parts."""
@@ -38,7 +44,8 @@ class Upkeep:
         self._attempt("compact", self._compact)
 
     def report(self) -> None:
-        """Publishes the health metric for `/healthz`."""
+        """Publishes the health metric for `/healthz`, and for `/metrics` how often each repository was used."""
+        self._attempt("count", self._count)
         self._attempt("report", self._report)
 
     def _attempt(self, step: str, work: Callable[[], None]) -> None:
@@ -70,4 +77,18 @@ class Upkeep:
             _log.info("The store was put in order.", extra={"fields": done._asdict()})
 
     def _report(self) -> None:
-        monitoring.publish(FORMATS["json"](self._stats.health(since=_SHOWN)))
+        rows = FORMATS["json"](self._stats.health(since=_SHOWN))
+        monitoring.publish("health", {"as_of": self._now(), "sources": msgspec.Raw(rows.encode())})
+
+    def _count(self) -> None:
+        uses = self._uses()
+        if self._totals is None:
+            self._totals = Totals(uses)
+        else:
+            self._totals.add(uses)
+        monitoring.publish("repositories", {"number": len(uses), "totals": self._totals.most_used()})
+
+    def _uses(self) -> dict[str, Use]:
+        frame = self._stats.repositories()
+        numbers = zip(*(frame[measure].tolist() for measure in Use._fields), strict=True)
+        return dict(zip(frame["repository"], map(Use._make, numbers), strict=True))

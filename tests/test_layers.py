@@ -17,7 +17,7 @@ ORDER = """
     sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__
     engine parameters metrics queries series stats
     terminal formats exports figures charts notebook report
-    logs monitoring senders access connections collector status
+    logs monitoring totals senders access connections collector status
     answers openapi api badges assets views explore pages web app upkeep server demo
     notebooks lab notebook_report
     completion options cli __main__ __init__

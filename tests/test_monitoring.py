@@ -4,15 +4,19 @@ import json
 import logging
 import shutil
 
+import msgspec
 import pytest
-from makers import NOW, envelope, journalled, make_event
+from makers import NOW, days, envelope, journalled, make_event, make_push
+from prometheus_client.parser import text_string_to_metric_families
+from test_formats import EVIL
 
 from regstats import monitoring
 from regstats.app import create_app
-from regstats.config import Settings, Source
+from regstats.config import Exclude, Retention, Settings, Source
 from regstats.journal import Journal
 from regstats.logs import JsonLines, Text
 from regstats.sealing import seal
+from regstats.stats import Stats
 from regstats.store import utc_now
 from regstats.upkeep import Upkeep
 
@@ -23,6 +27,13 @@ BEARER = {"Authorization": "Bearer secret"}
 @pytest.fixture
 def settings(store):
     return Settings(data=str(store.root), token="secret", max_body=10_000, sources={"quiet": Source(), "lab": Source()})
+
+
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """Upkeep can tell the worker something."""
+    monkeypatch.setattr(monitoring, "_directory", lambda: str(tmp_path))
+    monkeypatch.setattr(monitoring, "numbers", lambda: monitoring.REGISTRY)
 
 
 @pytest.fixture
@@ -71,7 +82,7 @@ def test_the_store_is_measured(client, store, settings):
     """Its rows, its parts, and what is not sealed yet."""
     journalled(store, BODY, b"garbage")
     assert 0 < numbers(client)["regstats_unsealed_bytes"]
-    changes = change(client, Upkeep(store, settings.retention).seal)
+    changes = change(client, Upkeep(store, settings).seal)
     assert {"regstats_events_total": 1, "regstats_quarantined_total": 1, "regstats_seal_seconds_count": 1} == {
         name: changes[name]
         for name in ("regstats_events_total", "regstats_quarantined_total", "regstats_seal_seconds_count")
@@ -132,16 +143,85 @@ def test_healthz_says_that_the_disk_is_nearly_full(client, monkeypatch):
     assert "The disk is nearly full: 40 bytes are free." in client.get("/healthz", headers=BEARER).json["problems"]
 
 
-def test_healthz_shows_the_health_of_each_source(client, store, settings, monkeypatch, tmp_path):
+def test_healthz_shows_the_health_of_each_source(client, store, settings, published):
     """As it was published last by the process that seals."""
-    monkeypatch.setattr(monitoring, "_directory", lambda: str(tmp_path))
-    monkeypatch.setattr(monitoring, "numbers", lambda: monitoring.REGISTRY)
     assert {"as_of": None, "sources": []} == client.get("/healthz", headers=BEARER).json["health"]
     journalled(store, BODY, received_at=utc_now())
     seal(store)
-    Upkeep(store, settings.retention).report()
+    Upkeep(store, settings).report()
     (row,) = client.get("/healthz", headers=BEARER).json["health"]["sources"]
     assert ("default", 1, 1) == (row["source"], row["deliveries"], row["events"])
+
+
+def uses(client):
+    """What `/metrics` says of repositories: pulls, downloads, pushes, updates."""
+    found = {}
+    for family in text_string_to_metric_families(client.get("/metrics", headers=BEARER).text):
+        if family.name.startswith("regstats_repository_"):
+            for sample in family.samples:
+                found.setdefault(sample.labels["repository"], []).append(sample.value)
+    return found
+
+
+def test_the_use_of_repositories_is_counted(client, store, settings, published):
+    """From 0 when the collector starts, without those who are not counted."""
+    journalled(store, envelope(make_event(repository="old")))
+    upkeep = Upkeep(store, msgspec.structs.replace(settings, exclude=Exclude(actors=["ci-*"])))
+    assert {} == uses(client)
+    upkeep.report()
+    assert {"old": [0, 0, 0, 0]} == uses(client)
+    pull = {"repository": "old", "addr": "192.0.2.8:1"}
+    journalled(store, envelope(make_event(**pull)), envelope(make_event(**pull, actor="ci-7")))
+    journalled(store, envelope(make_push(repository="new"), make_push(repository="new", tag="2.0")))
+    upkeep.report()
+    assert {"old": [1, 0, 0, 0], "new": [0, 0, 0, 0]} == uses(client)
+    upkeep.report()
+    assert {"old": [1, 0, 0, 0], "new": [0, 0, 2, 2]} == uses(client)
+    assert 2 == numbers(client)["regstats_repositories"]
+
+
+def test_the_use_of_repositories_never_goes_down(client, store, settings, published):
+    """Not even when retention drops what had been counted."""
+    upkeep = Upkeep(store, msgspec.structs.replace(settings, retention=Retention(events="30d")), lambda: NOW)
+    upkeep.report()
+    journalled(store, *(envelope(make_event(at=NOW - days(day))) for day in (50, 40, 1)))
+    upkeep.seal()
+    upkeep.report()
+    upkeep.report()
+    assert {"team/app": [3, 0, 0, 0]} == uses(client)
+    upkeep.compact()
+    assert 1 == Stats(store.root).repositories()["pulls"].sum()
+    upkeep.report()
+    assert {"team/app": [3, 0, 0, 0]} == uses(client)
+    journalled(store, envelope(make_event(at=NOW - days(2))))
+    upkeep.report()
+    assert {"team/app": [4, 0, 0, 0]} == uses(client)
+
+
+def test_names_of_repositories_do_nothing_to_the_metrics(client, store, settings, published):
+    """They are whatever a client wrote, and come out as that."""
+    names = {*EVIL, 'a"} 1\nregstats_made_up 2\n', "back\\slash\\n", "\r\x00\x85\u2028", "{}", ","}
+    journalled(store, *(envelope(make_event(repository=name)) for name in names))
+    Upkeep(store, settings).report()
+    assert {name: [0, 0, 0, 0] for name in names} == uses(client)
+    text = client.get("/metrics", headers=BEARER).text
+    assert not any(line.startswith("regstats_made_up") for line in text.split("\n"))
+
+
+@pytest.mark.parametrize(("step", "metric"), [("count", "repositories"), ("report", "health")])
+def test_what_cannot_be_published_is_in_nobodys_way(client, store, settings, published, monkeypatch, step, metric):
+    """What was published before stays, and the other is published all the same."""
+    journalled(store, envelope(make_event()))
+    upkeep = Upkeep(store, settings)
+    upkeep.report()
+    before = monitoring.published("repositories"), monitoring.published("health")
+    journalled(store, envelope(make_event(repository="new")), received_at=utc_now())
+    with monkeypatch.context() as patch:
+        patch.setattr(Stats, metric, lambda *_, **__: 1 / 0)
+        changes = change(client, upkeep.report)
+    after = monitoring.published("repositories"), monitoring.published("health")
+    assert 1 == changes[f'regstats_upkeep_failures_total{{step="{step}"}}']
+    assert (step == "count", step == "report") == tuple(a == b for a, b in zip(before, after, strict=True))
 
 
 def test_rejections_are_logged_once_a_minute(caplog):
@@ -169,7 +249,7 @@ def test_a_failure_of_upkeep_is_told_and_does_no_harm(store, settings, caplog):
     """With where it happened; the next try may succeed."""
     journalled(store, BODY)
     (store.root / "events").write_text("in the way")
-    upkeep = Upkeep(store, settings.retention)
+    upkeep = Upkeep(store, settings)
     upkeep.seal()
     (record,) = caplog.records
     assert ({"step": "seal"}, True) == (record.fields, "Traceback" in JsonLines().format(record))
@@ -181,4 +261,4 @@ def test_a_failure_of_upkeep_is_told_and_does_no_harm(store, settings, caplog):
 def test_a_collector_lives_by_the_clock(store, settings, monkeypatch):
     """Whatever the present of the numbers is."""
     monkeypatch.setenv("REGSTATS_NOW", "2020-01-01")
-    assert Upkeep(store, settings.retention)._stats.now is None
+    assert Upkeep(store, settings)._stats.now is None
