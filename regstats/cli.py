@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -399,6 +400,21 @@ def export(
             exports.write(rows, to.form, out, advance)
 
         work("Exporting", do, shown=is_shown)
+
+
+@main.group("config", cls=options.Group)
+def configuration() -> None:
+    """Prints configuration for other programs."""
+
+
+@configuration.command("grafana")
+def config_grafana() -> None:
+    """Prints a dashboard for Grafana 11 and later, to be imported there, of what /metrics tells Prometheus.
+
+    \b
+    Example: regstats config grafana > dashboard.json
+    """
+    click.echo((resources.files("regstats") / "grafana.json").read_text(encoding="utf-8"), nl=False)
 
 
 @main.command()

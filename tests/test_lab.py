@@ -172,8 +172,8 @@ def test_without_jupyterlab_it_says_what_to_install(command, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_notebooks_and_templates_are_in_the_wheel(tmp_path):
-    """They stand in notebooks/ once, and where the package is installed they are found inside it."""
+def test_what_is_not_code_is_in_the_wheel(tmp_path):
+    """Notebooks stand in notebooks/ once, and where the package is installed they are found inside it."""
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -182,6 +182,7 @@ def test_notebooks_and_templates_are_in_the_wheel(tmp_path):
     package = tmp_path / "installed" / "regstats"
     ours = {path.name: path.read_bytes() for path in (ROOT / "notebooks").iterdir() if path.is_file()}
     assert ours == {path.name: path.read_bytes() for path in (package / "_notebooks").iterdir()}
+    assert (ROOT / "regstats" / "grafana.json").read_bytes() == (package / "grafana.json").read_bytes()
     assert {"page.html", "report.html", "notebook.html"} == {path.name for path in (package / "templates").iterdir()}
     asked = "from regstats import notebooks, sample; print(notebooks.find('overview'), sample.path())"
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
