@@ -1,7 +1,6 @@
 """`GET /badge.svg` and `/badge.json`: one number of a repository, for its README."""
 
 from collections.abc import Callable
-from glob import escape
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,6 +11,7 @@ from regstats import formats
 from regstats.answers import Answers
 from regstats.config import DEFAULT_SOURCE
 from regstats.errors import ParameterError
+from regstats.parameters import exactly
 from regstats.terminal import visible
 
 SECONDS = 300
@@ -67,7 +67,7 @@ def _badge(answers: Answers, given: dict[str, list[str]]) -> Badge:
     if metric not in METRICS:
         raise ParameterError(f"metric={metric!r} is not one of: {', '.join(METRICS)}.")
     what, say = METRICS[metric]
-    where = {name: escape(text) for name, text in asked.items() if name in _WHERE}
+    where = {name: exactly(text) for name, text in asked.items() if name in _WHERE}
     badge = say(answers, where, asked.get("since", _WINDOW))
     source = asked.get("source", DEFAULT_SOURCE)
     whose = "registry" if source == DEFAULT_SOURCE else source
@@ -133,7 +133,7 @@ def _rank(answers: Answers, where: dict[str, str], since: str) -> Badge:
     """Its place among all repositories."""
     others = {name: text for name, text in where.items() if name == "source"}
     frame = answers.frame("top", since=since, **others)
-    mine = frame[[escape(str(name)) == where["repository"] for name in frame["repository"]]]
+    mine = frame[[exactly(str(name)) == where["repository"] for name in frame["repository"]]]
     if mine.empty:
         return Badge("", "not pulled", _GREY)
     return Badge("", f"#{mine['rank'].iloc[0]:,} of {len(frame):,}")

@@ -7,7 +7,6 @@ what cannot be seen in them is made visible.
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from glob import escape
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -22,7 +21,7 @@ from regstats.badges import METRICS as BADGES
 from regstats.config import Settings
 from regstats.explore import drawn, explored, maintained
 from regstats.metrics import METRICS
-from regstats.parameters import moment
+from regstats.parameters import exactly, moment
 from regstats.queries import SIGNATURE
 from regstats.terminal import visible
 from regstats.views import ROWS, WINDOWS, Table, View, charts_of, listed, table, url, view_asked
@@ -41,8 +40,10 @@ _REPOSITORIES += ["last_update", "grade"]
 _ACTORS = ["actor", "pulls", "pushes", "deletes", "repositories", "addresses", "clients", "active_days", "last_seen"]
 _STALE = ["repository", "pulls", "pullers", "last_update", "age", "grade"]
 _HEALTH = ["source", "last_received", "silence", "deliveries", "quarantined", "lag", "gaps"]
-_REFERENCE = re.compile(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?", re.ASCII)
-_REGISTRY = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?|\[[0-9A-Fa-f:]+\](?::[0-9]+)?", re.ASCII)
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(rf"(?=[^:]{{1,255}}:){_PART}(?:/{_PART})*:\w[\w.-]{{0,127}}", re.ASCII)
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_REGISTRY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?", re.ASCII)
 
 
 class Number(NamedTuple):
@@ -229,7 +230,7 @@ def _event(row: dict[str, Any]) -> dict[str, Any]:
     )
     client = " ".join(filter(None, (row["client"], row["client_version"])))
     return {
-        "id": f"{row['source']} {row['event_id']}",
+        "id": visible(f"{row['source']} {row['event_id']}"),  # as HTML keeps it: it has no NUL, and no CR
         "time": row["timestamp"],
         "action": visible(action),
         "reference": visible(reference),
@@ -248,7 +249,7 @@ def _one_or_many(answers: Answers, settings: Settings, column: str) -> str:
     view, name = view_asked(), request.args.get(column, "")
     if not (name and _exists(answers, column, name)):
         return _list(answers, view, column)
-    exact = view._replace(**{column: escape(name)})
+    exact = view._replace(**{column: exactly(name)})
     told = _repository(answers, settings, name, exact) if column == "repository" else _actor(answers, name, exact)
     view = view._replace(**{"repository": "", "actor": "", column: name})
     return render_template(f"{column}.html", **_common(answers, view), name=name, **told)
@@ -259,7 +260,7 @@ _METRICS = {"repository": "repositories", "actor": "activity"}
 
 
 def _exists(answers: Answers, column: str, name: str) -> bool:
-    return bool(answers.frame(_METRICS[column], **{column: escape(name)})[column].eq(name).any())
+    return bool(answers.frame(_METRICS[column], **{column: exactly(name)})[column].eq(name).any())
 
 
 def _list(answers: Answers, view: View, column: str) -> str:
@@ -309,8 +310,11 @@ def _place(answers: Answers, settings: Settings, repository: str) -> str | None:
 
 
 def _commands(place: str | None, repository: str, tags: pd.DataFrame) -> list[str]:
-    """How to pull its latest tags. Only names that can do nothing in a shell: they are there to be copied."""
-    if place is None or not _REGISTRY.fullmatch(place):
+    """How to pull its latest tags. Only names that can do nothing in a shell: they are there to be copied.
+
+    What has no dot and no port is no registry to docker, but somebody's namespace on Docker Hub.
+    """
+    if place is None or not _REGISTRY.fullmatch(place) or not (place == "localhost" or {".", ":"} & {*place}):
         return []
     is_image = tags["tag"].notna() & tags["digest"].notna() & ~tags["tag"].fillna("").str.match(SIGNATURE)
     there = tags[is_image].sort_values("last_push", ascending=False)

@@ -1,5 +1,6 @@
 """The parameters that every metric has, read once: from Python values or command-line text to a SQL condition."""
 
+import glob
 import re
 import zoneinfo
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -159,6 +160,11 @@ def _asked(given: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
     if unknown:
         raise ParameterError(f"Unknown parameter {unknown[0]!r}. There are: {', '.join(known)}.")
     return {name: value for name, value in given.items() if value is not None}
+
+
+def exactly(text: str) -> str:
+    """The glob that matches this text alone. To DuckDB, other than to Python, a backslash is none without another."""
+    return glob.escape(text).replace("\\", "\\\\")
 
 
 def _matching(asked: Mapping[str, Any], column: str) -> str:
