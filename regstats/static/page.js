@@ -29,11 +29,15 @@ function paint(place, figure) {
 
 async function draw(place) {
   try {
-    const figure = await figureOf(place, dark.matches);
+    let isDark, figure;
+    do { // the theme may change meanwhile
+      isDark = dark.matches;
+      figure = await figureOf(place, isDark);
+    } while (isDark !== dark.matches);
     if (!place.classList.contains("js-plotly-plot")) place.replaceChildren();
     await paint(place, figure);
     place.dataset.drawn = "";
-    if (dark.matches) figureOf(place, false); // for a printer
+    if (isDark) figureOf(place, false).catch(() => {}); // for a printer
   } catch (error) {
     const note = document.createElement("p");
     note.className = "note";
