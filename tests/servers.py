@@ -45,7 +45,10 @@ def stop(process, how=signal.SIGTERM):
 
 
 class Collector:
-    """`regstats serve` in a process group of its own. Can be stopped, killed, and started again on the same port."""
+    """`regstats serve` in a process group of its own. Can be stopped, killed, and started again on the same port.
+
+    Without a token whoever is on this machine may send and read.
+    """
 
     def __init__(self, data, log, token="collector-token", **settings):
         self.data, self.port, self.token, self.settings = data, free_port(), token, settings
@@ -57,10 +60,9 @@ class Collector:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("REGSTATS_")}
         environment |= {f"REGSTATS_{key.upper()}": str(value) for key, value in self.settings.items()}
         command = [sys.executable, "-m", "regstats", "serve", "--data", str(self.data), "--port", str(self.port)]
+        command += ["--token", self.token] if self.token else []
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, "--token", self.token, *options], env=environment, stderr=log, start_new_session=True
-            )
+            self.process = subprocess.Popen([*command, *options], env=environment, stderr=log, start_new_session=True)
 
     def start(self, *options):
         self.launch(*options)
@@ -79,6 +81,10 @@ class Collector:
     @property
     def log(self):
         return self._log.read_text()
+
+    @property
+    def url(self):
+        return f"http://{HOST}:{self.port}"
 
     def post(self, body, token=None, path="/events", headers=()):
         connection = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE)

@@ -19,6 +19,9 @@ from pathlib import Path
 
 import pytest
 from makers import INDEX, MANIFEST
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 from servers import HOST, PATIENCE, Collector, free_port, listens, stop, wait_until
 
 PASSWORDS = {"alice": "alice-password", "bob": "bob-password"}
@@ -356,3 +359,86 @@ def chromium(tmp_path):
         return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
     return look
+
+
+_FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--window-size=1400,7000",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]  # fmt: skip
+
+
+class Browser:
+    """Chromium, driven: it reaches nothing but loopback, and tells what its console said and what it asked for."""
+
+    def __init__(self, driver):
+        self.driver = driver
+        driver.set_page_load_timeout(PATIENCE)
+        driver.set_script_timeout(PATIENCE)
+
+    def open(self, url):
+        self.driver.get(url)
+
+    def forget(self):
+        """Leaves the page, and what was said and asked for until now."""
+        self.open("about:blank")
+        self.console(), self.requests()
+
+    def find(self, selector):
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def until(self, condition):
+        """Waits until a condition holds; what it gave."""
+        return WebDriverWait(self.driver, PATIENCE, poll_frequency=0.1).until(lambda _: condition())
+
+    def run(self, script, *arguments):
+        return self.driver.execute_script(script, *arguments)
+
+    def tell(self, command, **parameters):
+        """A command to the browser itself, of its DevTools protocol."""
+        return self.driver.execute_cdp_cmd(command, parameters)
+
+    def console(self):
+        """What the console said since it was asked last."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def requests(self):
+        """What was asked for over whatever protocol, since this was called last."""
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        sent = [message["params"] for message in messages if message["method"] == "Network.requestWillBeSent"]
+        return [request["request"]["url"] for request in sent]
+
+
+@contextmanager
+def _browsing(folder):
+    programs = [shutil.which(program) for program in ("chromedriver", "chromium")]
+    if None in programs:
+        pytest.skip("chromedriver and chromium not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[1]
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    for flag in [*_FLAGS, f"--user-data-dir={folder}"]:
+        options.add_argument(flag)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SE_OFFLINE", "true")
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[0]))
+    try:
+        made = Browser(driver)
+        made.forget()  # the browser's own first page
+        yield made
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """A browser that nobody has used before."""
+    with _browsing(tmp_path / "browser") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_browser(tmp_path_factory):
+    """One for all tests of a module: it takes seconds to start."""
+    with _browsing(tmp_path_factory.mktemp("browser")) as made:
+        yield made

@@ -3,17 +3,14 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
-from servers import PATIENCE, free_port, listens, stop, wait_until
+from servers import free_port, listens, stop, wait_until
 
 from regstats import sample
 from regstats.stats import Stats
@@ -21,13 +18,6 @@ from regstats.stats import Stats
 CHART = ".jp-OutputArea-output.jp-RenderedPlotly"
 WRONG = '.jp-OutputArea-output[data-mime-type$="stderr"], .jp-OutputArea-output[data-mime-type$="error"]'
 LOADED = '.jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status="idle"]'
-FLAGS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--window-size=1400,7000",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]  # fmt: skip
-
-
 SETTINGS = "settings/JUPYTERLAB_SETTINGS_DIR/@jupyterlab/apputils-extension"
 NEWS, THEME = (f"{SETTINGS}/{name}.jupyterlab-settings" for name in ("notification", "themes"))
 
@@ -85,52 +75,28 @@ def lab(tmp_path):
         made.stop()
 
 
-@pytest.fixture
-def browser(tmp_path, monkeypatch):
-    """Chromium, driven; it reaches nothing but loopback."""
-    programs = [shutil.which(program) for program in ("chromedriver", "chromium")]
-    if None in programs:
-        pytest.skip("chromedriver and chromium not installed")
-    monkeypatch.setenv("SE_OFFLINE", "true")
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[1]
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path}/browser"]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[0]))
-    yield driver
-    driver.quit()
-
-
-def until(browser, condition):
-    return WebDriverWait(browser, PATIENCE, poll_frequency=0.2).until(condition)
-
-
-def find(browser, selector):
-    return browser.find_elements(By.CSS_SELECTOR, selector)
-
-
 def run_all(browser):
     """From the menu, as a person does it; returns when every cell of code has its number."""
-    until(browser, lambda _: find(browser, LOADED))
+    browser.until(lambda: browser.find(LOADED))
     # It looks idle before it has a kernel, and asks for one if it has to run anything then.
-    until(browser, lambda _: any("(regstats) | Idle" in bar.text for bar in find(browser, "#jp-main-statusbar")))
-    (run,) = (item for item in find(browser, ".lm-MenuBar-item") if item.text == "Run")
+    browser.until(lambda: any("(regstats) | Idle" in bar.text for bar in browser.find("#jp-main-statusbar")))
+    (run,) = (item for item in browser.find(".lm-MenuBar-item") if item.text == "Run")
     run.click()
-    until(browser, lambda _: find(browser, '.lm-Menu-item[data-command="runmenu:run-all"]'))[0].click()
+    browser.until(lambda: browser.find('.lm-Menu-item[data-command="runmenu:run-all"]'))[0].click()
     numbers = ".jp-NotebookPanel .jp-CodeCell .jp-InputArea-prompt"
 
-    def is_done(_):
-        prompts = find(browser, numbers)
+    def is_done():
+        prompts = browser.find(numbers)
         return prompts and all(re.fullmatch(r"\[\d+\]:", prompt.text) for prompt in prompts)
 
-    until(browser, is_done)
-    until(browser, lambda _: find(browser, LOADED))
+    browser.until(is_done)
+    browser.until(lambda: browser.find(LOADED))
 
 
 def saved(browser, name):
     """A picture for people: where $ARTEFACTS says, too."""
     for folder in filter(None, [os.environ.get("ARTEFACTS"), name.parent]):
-        browser.save_screenshot(str(Path(folder) / name.name))
+        browser.driver.save_screenshot(str(Path(folder) / name.name))
 
 
 def code_of(notebook):
@@ -142,25 +108,23 @@ def test_the_overview_has_the_answers(lab, browser, tmp_path):
     """On the sample, where there is no store: all cells run, every chart is drawn, and nothing is complained about."""
     lab.start()
     assert "There is no store in ./data, so the notebooks show the sample" in lab.log
-    browser.get(lab.url)
+    browser.open(lab.url)
     run_all(browser)
     code = code_of(lab.notebook)
     charts = sum(len(re.findall(r"^charts\.", "".join(cell["source"]), re.MULTILINE)) for cell in code)
-    until(browser, lambda _: len(find(browser, CHART)) >= charts)
-    until(
-        browser, lambda _: all(chart.find_elements(By.CSS_SELECTOR, "svg.main-svg") for chart in find(browser, CHART))
-    )
+    browser.until(lambda: len(browser.find(CHART)) >= charts)
+    browser.until(lambda: all(chart.find_elements(By.CSS_SELECTOR, "svg.main-svg") for chart in browser.find(CHART)))
     saved(browser, tmp_path / "lab.png")
-    assert len(code) == len(find(browser, ".jp-NotebookPanel .jp-CodeCell"))
+    assert len(code) == len(browser.find(".jp-NotebookPanel .jp-CodeCell"))
     assert charts >= 3
-    assert [] == [output.text for output in find(browser, WRONG)]
+    assert [] == [output.text for output in browser.find(WRONG)]
     ((events,),) = Stats(sample.path()).sql("select count(*) from events").fetchall()
-    assert f"{events:,}" in browser.find_element(By.CSS_SELECTOR, ".jp-NotebookPanel").text
-    until(browser, lambda _: find(browser, ".jp-NotebookPanel table.dataTable"))  # sorts and filters
-    until(browser, lambda _: find(browser, ".jupyter-widgets input[placeholder^='all']"))  # the picker
-    browser.set_window_size(1280, 900)
-    browser.execute_script("arguments[0].scrollIntoView()", find(browser, ".jp-NotebookPanel h2")[0])
-    until(browser, lambda _: find(browser, CHART))
+    assert f"{events:,}" in browser.find(".jp-NotebookPanel")[0].text
+    browser.until(lambda: browser.find(".jp-NotebookPanel table.dataTable"))  # sorts and filters
+    browser.until(lambda: browser.find(".jupyter-widgets input[placeholder^='all']"))  # the picker
+    browser.driver.set_window_size(1280, 900)
+    browser.run("arguments[0].scrollIntoView()", browser.find(".jp-NotebookPanel h2")[0])
+    browser.until(lambda: browser.find(CHART))
     saved(browser, tmp_path / "notebook.png")
     assert len(lab.processes()) >= 2  # the server and the kernel
     assert 0 == lab.stop()
@@ -172,11 +136,11 @@ def test_a_dark_theme(lab, browser):
     """Tables take it up, and charts let it show through."""
     (lab.folder / THEME).write_text('{"theme": "JupyterLab Dark"}')
     lab.start()
-    browser.get(lab.url)
+    browser.open(lab.url)
     run_all(browser)
-    until(browser, lambda _: find(browser, ".jp-NotebookPanel table.dataTable"))
-    until(browser, lambda _: find(browser, "html.dark body[data-jp-theme-light=false]"))
-    papers = {paper.get_attribute("style") for paper in find(browser, f"{CHART} .main-svg[style*=background]")}
+    browser.until(lambda: browser.find(".jp-NotebookPanel table.dataTable"))
+    browser.until(lambda: browser.find("html.dark body[data-jp-theme-light=false]"))
+    papers = {paper.get_attribute("style") for paper in browser.find(f"{CHART} .main-svg[style*=background]")}
     assert papers
     assert all("rgba(0, 0, 0, 0)" in paper for paper in papers)
 
