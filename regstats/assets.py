@@ -12,7 +12,7 @@ from werkzeug.exceptions import NotFound
 
 _TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _FOR_EVER = "public, max-age=31536000, immutable"
-NAMES = ("page.css", "page.js", "plotly.js", "icon.svg")
+NAMES = ("page.css", "page.js", "sort.js", "plotly.js", "icon.svg")
 
 
 class Asset(NamedTuple):

@@ -71,6 +71,8 @@ class Cell(NamedTuple):
     link: str | None = None
     part: float | None = None
     """How long the bar behind it is, from 0 to 1."""
+    value: float | None = None
+    """What it is sorted by, where that is not what is seen."""
 
 
 class Table(NamedTuple):
@@ -110,8 +112,14 @@ def _cells(column: "pd.Series[Any]", name: str, view: View | None) -> list[Cell]
         return [Cell(formats.MISSING if pd.isna(value) else _PARTS[name].format(value)) for value in column]
     if formats.kind(column) == "time":
         return [Cell(formats.MISSING if pd.isna(value) else f"{value:%Y-%m-%d %H:%M}") for value in column]
+    if formats.kind(column) == "duration":
+        return [Cell(text, value=_seconds(at)) for text, at in zip(formats.cells(column), column, strict=True)]
     texts = map(visible, formats.cells(column))
     return [Cell(f"{text[:_DIGEST]}…" if name == "digest" and len(text) > _DIGEST else text) for text in texts]
+
+
+def _seconds(duration: Any) -> float | None:
+    return None if pd.isna(duration) else float(duration.total_seconds())
 
 
 def _named(value: Any, column: str, view: View | None) -> Cell:

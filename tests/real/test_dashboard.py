@@ -2,24 +2,15 @@
 
 import base64
 import shutil
-import subprocess
-import sys
-import urllib.error
-import urllib.request
-from datetime import UTC, datetime
-from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
-from makers import envelope, make_event, make_push
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
-from servers import HOST, Collector, stop
+from servers import Collector, stop
 
 from regstats import sample
-from regstats.badges import METRICS as BADGES
 from regstats.metrics import METRICS
 from regstats.stats import Stats
-from regstats.terminal import visible
 
 NOW = "2026-11-24"
 LIGHT, DARK = "rgb(255, 255, 255)", "rgb(20, 25, 31)"
@@ -42,7 +33,8 @@ return document.readyState === 'complete' && !window.left && [...document.queryS
 CHARTS = """
 return [...document.querySelectorAll('[data-chart]')].map(place => {
   const svg = place.querySelector('svg.main-svg'), box = svg?.getBoundingClientRect();
-  return {drawn: 'drawn' in place.dataset, seen: Boolean(svg?.checkVisibility()) && box.width > 200 && box.height > 100};
+  return {drawn: 'drawn' in place.dataset, seen: 
+    Boolean(svg?.checkVisibility()) && box.width > 200 && box.height > 100};
 })"""
 PAPERS = """
 return [...new Set([...document.querySelectorAll('[data-drawn]')]
