@@ -33,7 +33,7 @@ return document.readyState === 'complete' && !window.left && [...document.queryS
 CHARTS = """
 return [...document.querySelectorAll('[data-chart]')].map(place => {
   const svg = place.querySelector('svg.main-svg'), box = svg?.getBoundingClientRect();
-  return {drawn: 'drawn' in place.dataset, seen: 
+  return {drawn: 'drawn' in place.dataset, seen:
     Boolean(svg?.checkVisibility()) && box.width > 200 && box.height > 100};
 })"""
 PAPERS = """
