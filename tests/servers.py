@@ -1,8 +1,10 @@
 """Processes that tests start on loopback, and waiting for them."""
 
 import http.client
+import itertools
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,9 +18,29 @@ PATIENCE = 60  # seconds until something that must happen is given up; nothing i
 
 
 def free_port():
+    """For a server that will listen there, and may be started there again.
+
+    The kernel does not give it to anybody meanwhile: it gives higher ones to clients, and to those who ask for any.
+    """
+    return next(port for port in PORTS if can_be_had(port))
+
+
+def ports():
+    """One after another, from chance on, of a thousand that no other worker of pytest-xdist has."""
+    worker, start = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")), secrets.randbelow(1000)
+    return (20_000 + worker % 12 * 1000 + number % 1000 for number in itertools.count(start))
+
+
+PORTS = ports()
+
+
+def can_be_had(port):
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def wait_until(condition, what):
