@@ -360,7 +360,7 @@ def test_dates_that_are_accounted_for_beforehand_have_the_same_pulls(tmp_path_fa
         receive(store, events[number::batches])
         if number < len(closed):
             account(store, datetime(2026, 11, 22, 4, tzinfo=UTC) + timedelta(days=closed[number]))
-    fresh = in_a_store(tmp_path_factory.mktemp("fresh"), events)
-    assert pulls(fresh) == pulls(store)
+    expected = pulls(in_a_store(tmp_path_factory.mktemp("fresh"), events))
+    assert expected == pulls(store)
     account(store, NOW + timedelta(days=30))
-    assert pulls(fresh) == pulls(store)
+    assert expected == pulls(store)
