@@ -11,6 +11,9 @@ import nbformat
 import papermill
 import plotly.io
 import plotly.offline
+import zmq
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_event_loop
@@ -18,6 +21,7 @@ from markupsafe import Markup
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
+from traitlets import Type
 
 from regstats import notebooks, report
 from regstats.errors import InputError, ParameterError, RegstatsError
@@ -28,6 +32,27 @@ _WIDGETS = "application/vnd.jupyter.widget-state+json"
 _SHOWN = ("execute_result", "display_data")
 _QUIET = "--log-level=CRITICAL"  # what a cell says goes into the report, and a kernel has nothing to say to its user
 _HEADING = re.compile(r"<h1\b[^>]*>(.*?)</h1>", re.DOTALL)
+
+
+class Shell(AsyncZMQSocketChannel):
+    """What is sent to a kernel: code, and what a widget is to show."""
+
+    def send(self, msg: dict[str, Any]) -> None:
+        """Sends a message, and looks for answers: one that arrives just then wakes nobody, who would wait for ever."""
+        super().send(msg)
+        self.socket.get(zmq.EVENTS)
+
+
+class Client(AsyncKernelClient):
+    """jupyter_client's, with this shell."""
+
+    shell_channel_class = Type(Shell)
+
+
+class KernelManager(AsyncKernelManager):
+    """jupyter_client's, for nbclient, which waits for answers and sends to widgets at the same time."""
+
+    client_factory = Type(Client)
 
 
 class Surroundings(NamedTuple):
@@ -151,7 +176,7 @@ def _manager(environment: Mapping[str, str]) -> type[AsyncKernelManager]:
     """Starts kernels with this interpreter, whatever is registered on this machine, or is not."""
     escaped = {key: value.replace("$", "$$") for key, value in environment.items()}
 
-    class Manager(AsyncKernelManager):
+    class Manager(KernelManager):
         @property
         def kernel_spec(self) -> KernelSpec:
             spec = KernelSpec(**notebooks.kernel(), env=escaped)

@@ -12,7 +12,7 @@ import pytest
 from frames import EVIL, FRAMES, called
 from makers import NOW, days, envelope, journalled, make_event, make_push
 
-from regstats import NOBODY, notebook
+from regstats import NOBODY, notebook, notebook_report
 from regstats.errors import MissingExtraError
 from regstats.stats import Stats
 
@@ -124,7 +124,7 @@ def test_in_a_notebook(stats, store):
         "stats.repositories()",
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    client = nbclient.NotebookClient(book, timeout=60)
+    client = nbclient.NotebookClient(book, timeout=60, kernel_manager_class=notebook_report.KernelManager)
     client.execute()
     outputs = [[output.data for output in cell.outputs] for cell in book.cells]
     assert "application/vnd.jupyter.widget-view+json" in outputs[2][-1]

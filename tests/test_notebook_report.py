@@ -1,11 +1,14 @@
 """Notebooks as reports: parameters, failures, and that the page is whole and needs nothing else, or is not there."""
 
+import asyncio
 import json
 import re
 
 import nbformat
 import pytest
+import zmq.asyncio
 from click.testing import CliRunner
+from jupyter_client.session import Session
 from makers import NOW, days, make_event, make_push
 from test_report import without_library
 
@@ -189,6 +192,28 @@ def test_what_is_no_parameter(text):
     """Says how one is written."""
     with pytest.raises(ParameterError, match="is no parameter; write NAME=VALUE"):
         notebook_report.parsed([text])
+
+
+def test_an_answer_that_comes_while_something_is_sent():
+    """Is seen at once. With jupyter_client's own shell it waits for the next one, which may never come."""
+
+    async def answer():
+        session = Session()
+        with zmq.Context() as context, context.socket(zmq.ROUTER) as kernel:
+            port = kernel.bind_to_random_port("tcp://127.0.0.1")
+            with zmq.asyncio.Context() as ours, ours.socket(zmq.DEALER) as socket:
+                socket.connect(f"tcp://127.0.0.1:{port}")
+                shell = notebook_report.Shell(socket, session)
+                shell.send(session.msg("execute_request"))
+                client, *_ = kernel.recv_multipart()
+                waiting = asyncio.ensure_future(shell.get_msg())
+                await asyncio.sleep(0.1)
+                session.send(kernel, "execute_reply", ident=client)
+                assert zmq.Socket.shadow(socket.underlying).poll(60_000)  # it is there; this is what sending does, too
+                shell.send(session.msg("comm_msg"))
+                return await asyncio.wait_for(waiting, 60)
+
+    assert "execute_reply" == asyncio.run(answer())["msg_type"]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import nbclient
 import nbformat
 import pytest
 
-from regstats import lab, sample
+from regstats import lab, notebook_report, sample
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -52,7 +52,8 @@ def run(notebook):
     strict = nbformat.v4.new_code_cell("import warnings; warnings.simplefilter('error')")
     notebook.cells.insert(0, strict)
     folder = {"metadata": {"path": str(NOTEBOOKS[0].parent)}}
-    nbclient.NotebookClient(notebook, timeout=120, resources=folder).execute()
+    manager = notebook_report.KernelManager
+    nbclient.NotebookClient(notebook, timeout=120, resources=folder, kernel_manager_class=manager).execute()
     return [cell.outputs for cell in code_cells(notebook)[1:]]
 
 
