@@ -1,5 +1,6 @@
 """`regstats lab` as a user meets it: JupyterLab in a real browser, from the command to the charts."""
 
+import http.client
 import json
 import os
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.by import By
-from servers import free_port, listens, stop, wait_until
+from servers import HOST, free_port, stop, wait_until
 
 from regstats import sample
 from regstats.stats import Stats
@@ -41,7 +42,7 @@ class Lab:
         command = [sys.executable, "-m", "regstats", "lab", "--no-browser", "--port", str(self.port), *options]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, env=self._environment, stderr=log)
-        wait_until(lambda: listens(self.port) or self.process.poll() is not None, "JupyterLab")
+        wait_until(lambda: answers(self.port) or self.process.poll() is not None, "JupyterLab")
         assert self.process.poll() is None, self.log
         return self
 
@@ -65,6 +66,18 @@ class Lab:
             except OSError:  # it ended meanwhile
                 continue
         return found
+
+
+def answers(port):
+    """Not only listens: a signal that comes while it begins to, is one that it does not survive, and does not obey."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
 
 
 @pytest.fixture
