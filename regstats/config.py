@@ -65,6 +65,10 @@ class Exclude(Struct, frozen=True, forbid_unknown_fields=True):
 
 Part = Literal["badge", "api", "page"]
 
+HASHES = ("scrypt:", "pbkdf2:")
+"""How a hash of a password begins."""
+_HASH = re.compile(r"(scrypt(:[0-9]+){3}|pbkdf2:sha(1|224|256|384|512)(:[0-9]+)?)\$[^$]+\$[0-9a-f]+", re.ASCII)
+
 
 class Read(Struct, frozen=True, forbid_unknown_fields=True):
     """Who may look at the numbers, `[read]`: page, API and badges."""
@@ -82,12 +86,19 @@ class Read(Struct, frozen=True, forbid_unknown_fields=True):
     rate: Annotated[int, Meta(ge=0)] = 600
     """Answers a minute that are made anew for one reader, per worker process; 0: no limit. Others cost nothing."""
 
+    def __post_init__(self) -> None:
+        for user, password in self.users.items():
+            if password.startswith(HASHES) and not _HASH.fullmatch(password):
+                raise ValueError(
+                    f"the password of `{user}` in read.users begins like a hash of werkzeug's, and is none"
+                )
+
 
 NOBODY = Exclude(clients=[], actors=[], networks=[])
 """Everybody is counted."""
 
 
-_AGE = re.compile(r"(\d{1,5})([dwy])")
+_AGE = re.compile(r"([0-9]{1,5})([dwy])")
 _DAYS = {"d": 1.0, "w": 7.0, "y": 365.25}
 
 

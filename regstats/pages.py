@@ -164,7 +164,7 @@ def _totals(answers: Answers, metric: str, asked: dict[str, str]) -> list[Number
 def _window_before(frame: pd.DataFrame) -> dict[str, str]:
     """The window of equal length before that of a frame."""
     since, end = frame.attrs["since"], min(frame.attrs["until"] or frame.attrs["as_of"], frame.attrs["as_of"])
-    earlier = max(since - (end - since), datetime(1900, 1, 1, tzinfo=since.tzinfo))
+    earlier = max(since - max(end - since, timedelta()), datetime(1900, 1, 1, tzinfo=since.tzinfo))
     return {"since": earlier.isoformat(), "until": since.isoformat()}
 
 

@@ -1,5 +1,6 @@
 """The parameters that every metric has, read once: from Python values or command-line text to a SQL condition."""
 
+import functools
 import glob
 import re
 import zoneinfo
@@ -128,7 +129,7 @@ def understand(
     tz = _zone(asked.get("tz", "UTC"))
     since, until, at = (moment(name, asked.get(name), now=now, tz=tz) for name in ("since", "until", "at"))
     end = min(until or now, now)
-    before = since - (end - since) if since else None
+    before = since - max(end - since, timedelta()) if since else None
     chosen = _one_of("interval", asked.get("interval", interval), INTERVALS)
     before_end = _before(until, "until") + (_before(now, "now", "<=") if is_past else [])
     return Query(
@@ -237,15 +238,20 @@ def _whole(name: str, value: object, unit: str, *, least: int) -> int:
 
 
 def _zone(name: object) -> zoneinfo.ZoneInfo:
-    try:
+    if str(name) in _zones():
         return zoneinfo.ZoneInfo(str(name))
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ParameterError(f"tz={name!r} is not a time zone; one is Europe/Berlin.") from None
+    raise ParameterError(f"tz={name!r} is not a time zone; one is Europe/Berlin.")
+
+
+@functools.cache
+def _zones() -> frozenset[str]:
+    """The names that DuckDB knows, too: not what is a file beside them, such as `right/UTC` and `posixrules`."""
+    return frozenset(zoneinfo.available_timezones() - {"localtime"})
 
 
 _UTC = zoneinfo.ZoneInfo("UTC")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-_AGO = re.compile(r"(\d{1,5})([hdw])")
+_AGO = re.compile(r"([0-9]{1,5})([hdw])")
 
 
 def moment(name: str, value: object, *, now: datetime, tz: zoneinfo.ZoneInfo = _UTC) -> datetime | None:

@@ -1,6 +1,7 @@
 import pytest
+from werkzeug.security import generate_password_hash
 
-from regstats.config import Settings, Source, age_of, check_exposure, is_loopback, load
+from regstats.config import Read, Settings, Source, age_of, check_exposure, is_loopback, load
 from regstats.errors import ConfigError
 
 
@@ -63,6 +64,17 @@ def test_a_source_has_its_own_token_or_the_common_one(toml):
         ('[sources.lab]\nallow = ["x"]', {}, "`x` in allow is not a network"),
         ("[sources.journal]", {}, "cannot be named `journal`"),
         ('[retention]\nevents = "5 years"', {}, "`5 years` in retention is not a time span such as 90d"),
+        ('[retention]\nevents = "\u0665y"', {}, "is not a time span"),
+        ('[read]\ntokn = "t"', {}, "[read]: unknown key `tokn`. Did you mean `token`?"),
+        ("[read]\nuser = {}", {}, "[read]: unknown key `user`. Did you mean `users`?"),
+        ('[read]\npublic = ["badges"]', {}, "read.public"),
+        ('[read]\nregistry = "a b"', {}, "read.registry"),
+        ("[read]\ncache = -1", {}, "read.cache"),
+        ("[read]\nrate = -1", {}, "read.rate"),
+        ("read = 1", {}, "read"),
+        ('[read.users]\nalice = ""', {}, "read.users"),
+        ('[read.users]\nalice = "scrypt:no$hash"', {}, "the password of `alice` in read.users begins like a hash"),
+        ('only = "reader"', {}, "only"),
         ('[retention]\nevent = "5y"', {}, "[retention]: unknown key `event`. Did you mean `events`?"),
     ],
 )
@@ -93,6 +105,11 @@ def test_loopback(host, expected):
         Settings(),
         Settings(host="0.0.0.0", token="t"),
         Settings(host="0.0.0.0", token="t", sources={"forge": Source(signing_secret="s")}),
+        Settings(host="0.0.0.0", only="web", read=Read(token="t")),
+        Settings(host="0.0.0.0", only="web", read=Read(users={"alice": "p"})),
+        Settings(host="0.0.0.0", only="web", token="t"),
+        Settings(host="0.0.0.0", only="collector", token="t"),
+        Settings(host="127.0.0.2", only="web"),
     ],
 )
 def test_safe_addresses(settings):
@@ -106,7 +123,26 @@ def test_time_spans(text, days):
     assert days == age_of(text).days
 
 
-def test_an_open_collector_that_others_can_reach_is_refused():
-    """Anybody could write the numbers."""
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(host="0.0.0.0"),
+        Settings(host="0.0.0.0", read=Read(token="t")),
+        Settings(host="0.0.0.0", read=Read(users={"alice": "p"})),
+        Settings(host="0.0.0.0", only="collector", read=Read(token="t")),
+        Settings(host="0.0.0.0", only="web"),
+        Settings(host="0.0.0.0", only="web", read=Read(public=["badge", "api", "page"])),
+        Settings(host="0.0.0.0", only="web", sources={"lab": Source(token="t")}),
+    ],
+)
+def test_what_is_open_to_others_is_refused(settings):
+    """Anybody could write the numbers, or read them."""
     with pytest.raises(ConfigError, match="a token is needed"):
-        check_exposure(Settings(host="0.0.0.0"))
+        check_exposure(settings)
+
+
+def test_a_hash_instead_of_a_password():
+    """All that werkzeug makes are taken."""
+    for method in ("scrypt", "pbkdf2", "pbkdf2:sha512:1"):
+        hashed = generate_password_hash("secret", method)
+        assert {"alice": hashed} == Read(users={"alice": hashed}).users

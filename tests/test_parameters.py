@@ -1,6 +1,9 @@
 import re
+import zoneinfo
+from contextlib import suppress
 from datetime import UTC, date, datetime
 
+import duckdb
 import pytest
 from makers import NOW
 
@@ -42,6 +45,10 @@ def test_moments(since, tz, expected):
         ({"by": ["repository", "; drop table"]}, "is not one of"),
         ({"tz": "Europe/Nowhere"}, "tz='Europe/Nowhere' is not a time zone"),
         ({"tz": "../etc/passwd"}, "is not a time zone"),
+        ({"tz": "right/UTC"}, "is not a time zone"),
+        ({"tz": "localtime"}, "is not a time zone"),
+        ({"tz": ["UTC"]}, "is not a time zone"),
+        ({"since": "\u0663d"}, "since='\u0663d' is not a time"),
         ({"limit": 0}, "limit=0 is not a number of rows"),
         ({"limit": "5"}, "limit='5' is not a number of rows"),
         ({"repository": 5}, "repository=5 is neither a text nor a list of texts"),
@@ -53,6 +60,26 @@ def test_a_wrong_parameter_is_a_value_error_that_names_the_right_ones(given, mes
     with pytest.raises(ParameterError, match=re.escape(message)):
         understand(given, now=NOW)
     assert issubclass(ParameterError, ValueError)
+
+
+@pytest.mark.parametrize("since", ["2026-11-24T13:00", "2099-01-01", "8999-12-31"])
+def test_a_window_that_has_not_begun_yet(since):
+    """Is empty, and so is the one before it."""
+    values = understand({"since": since}, now=NOW).values
+    assert values["since"] == values["before"] > NOW
+
+
+def test_every_zone_is_one_of_duckdb():
+    """Else the question would fail in the middle of it."""
+    known = {name for (name,) in duckdb.sql("select name from pg_timezone_names()").fetchall()}
+    refused = [name for name in zoneinfo.available_timezones() - known if not _is_refused(name)]
+    assert [] == refused
+
+
+def _is_refused(zone):
+    with suppress(ParameterError):
+        return understand({"tz": zone}, now=NOW) is None
+    return True
 
 
 def test_every_parameter_is_explained():
