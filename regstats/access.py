@@ -4,6 +4,7 @@ Deliveries are `collector`'s business: what is here comes after `POST /events`.
 """
 
 import hashlib
+import math
 import secrets
 import threading
 import time
@@ -16,16 +17,27 @@ from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
 from werkzeug.security import check_password_hash
 
 from regstats import senders
-from regstats.config import Part, Settings, is_loopback
+from regstats.config import HASHES, Part, Settings, is_loopback
 
 _LOOPBACK = ("127.0.0.0/8", "::1")
 _WRONG = 20
 """Wrong credentials a minute from one address, before it has to wait."""
-_HASHES = ("scrypt:", "pbkdf2:")
 _READERS = 4096
+_ENOUGH = 1 - 1e-9
+"""One, but for what is lost in additions."""
+
+
+class _Challenge(WWWAuthenticate):
+    """In quotation marks: a realm must not be without (RFC 9110, 11.5)."""
+
+    def to_header(self) -> str:
+        """The header's value."""
+        return f"{self.type.title()} " + ", ".join(f'{name}="{value}"' for name, value in self.parameters.items())
+
+
 _CHALLENGES = [
-    WWWAuthenticate("basic", {"realm": "regstats", "charset": "UTF-8"}),
-    WWWAuthenticate("bearer", {"realm": "regstats"}),
+    _Challenge("basic", {"realm": "regstats", "charset": "UTF-8"}),
+    _Challenge("bearer", {"realm": "regstats"}),
 ]
 
 _HEADERS = {
@@ -56,53 +68,63 @@ class Access:
 
     def admit(self, request: Request, part: Part | None = None) -> None:
         """Lets a reader in. Raises Unauthorized, Forbidden, or TooManyRequests after too many wrong passwords."""
-        if part is not None and self.is_public(part):
+        if (part is not None and self.is_public(part)) or self.knows(request):
             return
         if self._is_open:
-            self._admit_neighbour(request)
-        elif not self.knows(request):
-            raise Unauthorized(
-                "A token is needed, `Authorization: Bearer …`, or a user of `[read]` in regstats.toml.",
-                www_authenticate=_CHALLENGES,
+            raise Forbidden(
+                "Without a token only this machine may read, under the name localhost or its loopback address. "
+                "Set `token` or users in `[read]` of regstats.toml."
             )
+        raise Unauthorized(
+            "A token is needed, `Authorization: Bearer …`, or a user of `[read]` in regstats.toml.",
+            www_authenticate=_CHALLENGES,
+        )
 
     def knows(self, request: Request) -> bool:
         """Whether a request shows what it has to. Raises TooManyRequests where that was wrong too often."""
+        if self._is_open:
+            return _is_near(request)
         shown = request.headers.get("Authorization", "")
         token = self._settings.reading_token
-        if self._is_open or (token is not None and senders.shows(shown, token)):
+        if (token is not None and senders.shows(shown, token)) or self._user(request):
             return True
-        login = request.authorization
-        if login is None:
+        if not shown:
             return False
-        user, password = login.username or "", login.password or ""
-        if self._passwords.has_seen(user, password):
-            return True
         self._wrong.take(self._address(request))
-        return self._passwords.are_right(user, password)
+        return self._passwords.are_right(*_login(request))
 
     def spend(self, request: Request) -> None:
         """Counts an answer that has to be made. Raises TooManyRequests where a reader had too many."""
-        login = request.authorization
-        self._anew.take((login and login.username) or self._address(request))
+        self._anew.take(self._user(request) or self._address(request))
+
+    def _user(self, request: Request) -> str | None:
+        """Who has logged in, as far as that is known already; a name alone is anybody's."""
+        user, password = _login(request)
+        return user if self._passwords.has_seen(user, password) else None
 
     def _address(self, request: Request) -> str:
         forwarded = request.headers.get("X-Forwarded-For", "")
         return senders.address_of(request.remote_addr, forwarded, self._settings.trusted_proxies) or ""
 
-    def _admit_neighbour(self, request: Request) -> None:
-        """Lets in who is on this machine.
 
-        Not what a page elsewhere has its visitors' browsers ask, under a name of its own for this address (DNS
-        rebinding); and not what a proxy on this machine takes from all the world.
-        """
-        forwarded = request.headers.get("X-Forwarded-For", "")
-        is_near = senders.is_in(senders.address_of(request.remote_addr, forwarded, _LOOPBACK), _LOOPBACK)
-        if not (is_near and is_loopback(_name_of(request.host))):
-            raise Forbidden(
-                "Without a token only this machine may read, under the name localhost or its loopback address. "
-                "Set `token` or users in `[read]` of regstats.toml."
-            )
+def _login(request: Request) -> tuple[str, str]:
+    """A name and a password; empty ones where there are none."""
+    try:
+        login = request.authorization
+    except ValueError:  # Werkzeug's, where what follows Basic is not ASCII
+        login = None
+    return (login.username or "", login.password or "") if login is not None else ("", "")
+
+
+def _is_near(request: Request) -> bool:
+    """Whether it comes from this machine.
+
+    Not what a page elsewhere has its visitors' browsers ask, under a name of its own for this address (DNS rebinding);
+    and not what a proxy on this machine takes from all the world, even if that is not an address.
+    """
+    forwarded = request.headers.get("X-Forwarded-For")
+    hops = [request.remote_addr, *(forwarded.split(",") if forwarded else ())]
+    return all(senders.is_in(hop, _LOOPBACK) for hop in hops) and is_loopback(_name_of(request.host))
 
 
 def _name_of(host: str) -> str:
@@ -129,7 +151,7 @@ class Passwords:
         if not self._users:
             return False
         secret = self._users.get(user) or next(iter(self._users.values()))
-        right = check_password_hash(secret, password) if secret.startswith(_HASHES) else _same(secret, password)
+        right = check_password_hash(secret, password) if secret.startswith(HASHES) else _same(secret, password)
         if not (right and user in self._users):
             return False
         with self._lock:
@@ -160,12 +182,12 @@ class Allowance:
             now = self._clock()
             left, since = self._left.get(who, (float(self._most), now))
             left = min(self._most, left + (now - since) * self._most / 60)
-            self._left[who] = max(left - 1, min(left, 0.0)) if left < 1 else left - 1, now
-        if left < 1:
+            self._left[who] = (left - 1 if left >= _ENOUGH else left), now
+        if left < _ENOUGH:
             raise TooManyRequests(
                 f"That were more than {self._most:,} a minute. Wait, or ask the same again: what was just answered is "
                 "answered without limit.",
-                retry_after=max(1, round((1 - left) * 60 / self._most)),
+                retry_after=max(1, math.ceil((1 - left) * 60 / self._most)),
             )
 
 

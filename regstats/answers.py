@@ -1,6 +1,7 @@
 """Answers to many readers at once: what was asked a moment ago is known, and few things are worked out at a time."""
 
 import threading
+import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -32,8 +33,14 @@ _RECENT = 1.0
 class Kept(Generic[Value]):
     """Values that are made when they are asked for, and kept for some seconds. However many ask, one makes it."""
 
-    def __init__(self, seconds: float, room: float, size_of: Callable[[Value], float]) -> None:
-        self._known: TTLCache[Hashable, Value] = TTLCache(room, seconds, getsizeof=size_of)
+    def __init__(
+        self,
+        seconds: float,
+        room: float,
+        size_of: Callable[[Value], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._known: TTLCache[Hashable, Value] = TTLCache(room, seconds, timer=clock, getsizeof=size_of)
         self._making: dict[Hashable, Future[Value]] = {}
         self._lock = threading.Lock()
 

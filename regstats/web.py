@@ -39,6 +39,7 @@ class Said(NamedTuple):
 def create(settings: Settings, access: Access) -> Flask:
     """The application."""
     app = Flask("regstats", static_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # their empty answer would be kept for a GET
     app.jinja_env.undefined = jinja2.StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     answers = functools.cache(lambda: Answers(settings))

@@ -11,6 +11,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 BLOB = "application/octet-stream"
+A, B = (f"sha256:{letter * 64}" for letter in "ab")
 
 _numbers = itertools.count(1)
 
@@ -73,6 +74,20 @@ def journalled(store, *bodies, received_at=NOW, source="default"):
     journal = Journal(store.journal)
     journal.append(make_delivery(body, received_at=received_at, source=source) for body in bodies)
     journal.rotate()
+
+
+def fill(store):
+    """Makes it a store about which every metric has something to say."""
+    pushes = [
+        make_push(repository="team/old", tag="1.0", at=NOW - days(200)),
+        *(make_push(tag="latest", digest=digest, at=NOW - days(day)) for digest, day in ((A, 30), (B, 10))),
+    ]
+    pulls = [
+        make_event(tag="latest", digest=A, at=NOW - days(29), actor=None),
+        make_event(tag="latest", digest=B, at=NOW - days(9), actor="ci", user_agent="docker/27.5.1"),
+        *(make_event(tag="1.0", actor="looping", at=NOW - days(2) + days(n / 100)) for n in range(60)),
+    ]
+    journalled(store, *map(envelope, [*pushes, *pulls]), b"garbage", received_at=NOW - days(1))
 
 
 def days(number):

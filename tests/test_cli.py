@@ -11,7 +11,7 @@ import time
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from makers import NOW, days, envelope, journalled, make_event, make_push
+from makers import NOW, days, envelope, fill, journalled, make_event
 from readers import cells_of, frame_of, in_csv
 from test_formats import EVIL
 
@@ -22,8 +22,6 @@ from regstats.options import FOR_PEOPLE, FORMATS
 from regstats.parameters import HELP
 from regstats.sealing import seal
 from regstats.stats import Stats
-
-A, B = (f"sha256:{letter * 64}" for letter in "ab")
 
 
 @pytest.fixture
@@ -43,16 +41,7 @@ def run(store, monkeypatch, tmp_path):
 @pytest.fixture
 def full(store):
     """A store about which every metric has something to say."""
-    pushes = [
-        make_push(repository="team/old", tag="1.0", at=NOW - days(200)),
-        *(make_push(tag="latest", digest=digest, at=NOW - days(day)) for digest, day in ((A, 30), (B, 10))),
-    ]
-    pulls = [
-        make_event(tag="latest", digest=A, at=NOW - days(29), actor=None),
-        make_event(tag="latest", digest=B, at=NOW - days(9), actor="ci", user_agent="docker/27.5.1"),
-        *(make_event(tag="1.0", actor="looping", at=NOW - days(2) + days(n / 100)) for n in range(60)),
-    ]
-    journalled(store, *map(envelope, [*pushes, *pulls]), b"garbage", received_at=NOW - days(1))
+    fill(store)
     return Stats(store.root, now=NOW)
 
 

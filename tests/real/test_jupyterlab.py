@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.by import By
-from servers import HOST, free_port, stop, wait_until
+from servers import HOST, PATIENCE, free_port, stop, wait_until
 
 from regstats import sample
 from regstats.stats import Stats
