@@ -86,8 +86,8 @@ class Answers:
     def __init__(self, settings: Settings) -> None:
         self._stats = Stats(settings.data, exclude=settings.exclude)
         self._stats.patience = settings.request_timeout  # then the connection is cut, and nobody waits for it
-        self._frames: Kept[pd.DataFrame] = Kept(settings.read.cache, _ROWS, lambda frame: len(frame) + 1000)
-        self._recent: Kept[pd.DataFrame] = Kept(min(_RECENT, settings.read.cache), _ROWS, len)
+        self._frames: Kept[pd.DataFrame] = Kept(settings.read.cache / 2, _ROWS, lambda frame: len(frame) + 1000)
+        self._recent: Kept[pd.DataFrame] = Kept(min(_RECENT, settings.read.cache / 2), _ROWS, len)
         self._turns = threading.Semaphore(_AT_ONCE)
 
     @property

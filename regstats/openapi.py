@@ -39,6 +39,14 @@ _KINDS: dict[str, Schema] = {
     "text": {"type": ["string", "null"]},
 }
 
+_PERIOD: dict[str, Schema] = {
+    "period": {
+        "type": "string",
+        "description": "A date of `tz`, or for hours a time there; only with an `interval`.",
+        "anyOf": [{"format": "date"}, {"format": "date-time"}],
+    }
+}
+
 
 def document(answers: Answers) -> Schema:
     """The document: a path for each metric, with its parameters, and the columns that it has without `by`."""
@@ -152,4 +160,5 @@ def _row(name: str, answers: Answers) -> Schema:
     """The columns of a metric as it is without `by` and `interval`; those add some and take some away."""
     frame: pd.DataFrame = answers.frame(name, until="1900-01-01")
     columns = {str(column): _KINDS[formats.kind(frame[column])] for column in frame.columns}
-    return {"type": "object", "properties": columns}
+    split = _PERIOD if "interval" in METRICS[name].parameters else {}
+    return {"type": "object", "properties": columns | split}

@@ -4,6 +4,7 @@ It knows DuckDB, pandas and plotly, which the collector does without; so `app` m
 """
 
 import functools
+import math
 from collections.abc import Callable
 from logging import getLogger
 from typing import NamedTuple
@@ -42,8 +43,9 @@ def create(settings: Settings, access: Access) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # their empty answer would be kept for a GET
     app.jinja_env.undefined = jinja2.StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    answers = functools.cache(lambda: Answers(settings))
-    said: Kept[Said] = Kept(settings.read.cache / 2, _ROOM, lambda answer: len(answer.body) + 1000)
+    made: Kept[Answers] = Kept(math.inf, 1, lambda _: 1)
+    answers = functools.partial(made.get, "answers", lambda: Answers(settings))
+    said: Kept[Said] = Kept(settings.read.cache / 4, _ROOM, lambda answer: len(answer.body) + 1000)
     parts: dict[Part, Callable[[], Blueprint]] = {
         "api": lambda: api.blueprint(answers),
         "badge": lambda: badges.blueprint(answers),
@@ -51,7 +53,7 @@ def create(settings: Settings, access: Access) -> Flask:
     }
     for part, make in parts.items():
         routes = make()
-        _guard(routes, part, access, said, settings.read.cache)
+        _guard(routes, part, access, said, settings.read.cache / 4)
         app.register_blueprint(routes)
     app.register_blueprint(assets.blueprint())
     app.after_request(harden)
@@ -60,7 +62,11 @@ def create(settings: Settings, access: Access) -> Flask:
 
 
 def _guard(routes: Blueprint, part: Part, access: Access, said: Kept[Said], seconds: float) -> None:
-    """Lets in who may read, says again what was just said, and counts what has to be made."""
+    """Lets in who may read, says again what was just said, and counts what has to be made.
+
+    A frame is kept for half of the time that an answer may be old, what was said for a quarter, and who reads may keep
+    it for another.
+    """
 
     @routes.before_request
     def admit() -> Response | None:
@@ -78,7 +84,7 @@ def _guard(routes: Blueprint, part: Part, access: Access, said: Kept[Said], seco
         if response.status_code != 200 or response.cache_control.no_store:
             return response
         if "known" not in g:
-            response.cache_control.max_age = response.cache_control.max_age or int(seconds / 2)
+            response.cache_control.max_age = response.cache_control.max_age or int(seconds)
             setattr(response.cache_control, "public" if access.is_public(part) else "private", True)
             response.add_etag()
             said.keep(_key(), Said(response.get_data(), list(response.headers)))
