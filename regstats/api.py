@@ -17,14 +17,12 @@ from regstats import formats, openapi
 from regstats.answers import Answers
 from regstats.errors import ParameterError
 from regstats.metrics import METRICS
-from regstats.openapi import LARGEST_PAGE, PAGE
+from regstats.openapi import LARGEST_PAGE, PAGE, SEVERAL
 from regstats.parameters import FILTERS
 
 Arguments = MultiDict[str, str]
 
 _NUMBERS = ("limit", "offset", "days")
-_SEVERAL = 100
-"""Globs of one parameter, at most: each is a condition, and ten thousand take seconds."""
 
 
 class Page(NamedTuple):
@@ -90,8 +88,8 @@ def understood(arguments: Arguments, metric: str) -> tuple[dict[str, Any], Page]
 
 
 def _value(name: str, texts: list[str]) -> Any:
-    if len(texts) > _SEVERAL:
-        raise ParameterError(f"{name} is there {len(texts):,} times; it can be there {_SEVERAL} times.")
+    if len(texts) > SEVERAL:
+        raise ParameterError(f"{name} is there {len(texts):,} times; it can be there {SEVERAL} times.")
     if name in FILTERS:
         return texts
     if name == "by":

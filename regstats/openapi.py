@@ -13,6 +13,8 @@ from regstats.parameters import FILTERS, HELP, INTERVALS, MEASURES
 
 PAGE, LARGEST_PAGE = 1_000, 10_000
 """Rows of an answer if nobody says how many, and at most."""
+SEVERAL = 100
+"""Globs of one parameter, at most: each is a condition, and ten thousand take seconds."""
 FORMS = ("json", "csv")
 
 Schema = dict[str, Any]
@@ -20,7 +22,11 @@ Schema = dict[str, Any]
 _MOMENT = {
     "type": "string",
     "examples": ["30d", "2026-11-01", "2026-11-01T12:00:00+01:00"],
-    "pattern": r"^([0-9]{1,5}[hdw]|[0-9]{4}-.*)$",
+    "anyOf": [
+        {"pattern": "^[0-9]{1,5}[hdw]$"},
+        {"format": "date"},
+        {"pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?$"},
+    ],
 }
 _TIME = {"type": "string", "format": "date-time"}
 _PROBLEMS = {
@@ -111,10 +117,10 @@ def _parameter(name: str, metric: Metric) -> Schema:
         "at": _MOMENT,
         "interval": {"type": "string", "enum": list(INTERVALS), "default": metric.interval},
         "measure": {"type": "string", "enum": list(MEASURES), "default": MEASURES[0]},
-        "by": {"type": "array", "items": {"type": "string", "enum": list(metric.dimensions)}},
+        "by": {"type": "array", "minItems": 1, "items": {"type": "string", "enum": list(metric.dimensions)}},
         "tz": {"type": "string", "default": "UTC", "examples": ["Europe/Berlin"]},
         "days": _whole(0) | {"default": 90},
-        **{glob: {"type": "array", "items": {"type": "string"}} for glob in FILTERS},
+        **{glob: {"type": "array", "items": {"type": "string"}, "maxItems": SEVERAL} for glob in FILTERS},
     }
     several = {"style": "form", "explode": name != "by"} if schemas[name]["type"] == "array" else {}
     return _in_query(name, text, schemas[name]) | several

@@ -1,10 +1,11 @@
-"""One name in every place: each metric as method, SQL file, command, chart and heading, with the same parameters."""
+"""One name in every place: each metric as method, SQL, command, route, chart and heading, with the same parameters."""
 
 import re
 from importlib import resources
 from pathlib import Path
 
 import pytest
+from asking import reader
 from click.testing import CliRunner
 
 from regstats import charts
@@ -30,6 +31,27 @@ def test_a_command_with_its_parameters(metric):
     options = {parameter.name for parameter in main.commands[metric].params}
     assert {*METRICS[metric].parameters} == options & Parameters.__annotations__.keys()
     assert METRICS[metric].question in CliRunner().invoke(main, [metric, "--help"]).output
+
+
+@pytest.fixture
+def client(store):
+    return reader(store)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_route_with_its_parameters(client, metric):
+    """All of them, and no other but which rows and how to write them: in the document, and when it is asked."""
+    described = client.get("/api/v1/openapi.json").json["paths"][f"/api/v1/{metric}"]["get"]
+    named = {parameter["name"] for parameter in described["parameters"]}
+    assert {*METRICS[metric].parameters, "offset", "format"} == named
+    assert (metric, METRICS[metric].question) == (described["operationId"], described["summary"])
+    known = {name for name in [*HELP, "offset", "format"] if "Unknown" not in _detail(client, metric, name)}
+    assert named == known
+
+
+def _detail(client, metric, name):
+    """What is said of a parameter without a value that it can have."""
+    return client.get(f"/api/v1/{metric}?{name}=").json.get("detail", "")
 
 
 @pytest.mark.parametrize("metric", METRICS)
