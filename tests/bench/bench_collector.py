@@ -94,29 +94,15 @@ def memory(folder, deliveries):
     folder.mkdir()
     port, step, rows = subjects.free_port(), deliveries // 10, []
     with subjects.SERVE.running(folder, port) as serve:
-        worker = _worker(serve.pid)
+        worker = subjects.worker(serve.pid)
         for number in range(11):
             if number:
                 send(port, step)
-            rows.append([number * step, *_memory(worker), *_memory(serve.pid)])
+            rows.append([number * step, *subjects.memory(worker), *subjects.memory(serve.pid)])
     stored = SERVE.stored(folder)
     if stored != step * 10:
         raise RuntimeError(f"Answered {step * 10}, stored {stored}.")
     return rows
-
-
-def _worker(parent):
-    """The process that takes deliveries: not multiprocessing's own helper."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    (worker,) = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return int(worker)
-
-
-def _memory(pid):
-    """Resident, proportional, anonymous, and the peak of resident."""
-    text = "".join(Path(f"/proc/{pid}/{file}").read_text() for file in ("status", "smaps_rollup"))
-    kilobytes = dict(re.findall(r"^(VmRSS|Pss|RssAnon|VmHWM):\s+(\d+) kB", text, re.MULTILINE))
-    return [round(int(kilobytes[name]) / 1024) for name in ("VmRSS", "Pss", "RssAnon", "VmHWM")]
 
 
 def targets(results, connections, drained):

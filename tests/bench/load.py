@@ -40,11 +40,20 @@ def ab(folder, port, requests, connections):
 
     Raises RuntimeError where one was not answered 2xx.
     """
-    body, times = folder / "body.json", folder / "times.csv"
+    body = folder / "body.json"
     body.write_text(recorded())
-    command = ["ab", "-l", "-q", "-n", str(requests), "-c", str(connections), "-s", "120", "-e", str(times)]
     headers = ["-T", TYPE, "-H", f"Authorization: Bearer {TOKEN}", "-H", "User-Agent: Go-http-client/1.1"]
-    command += [*headers, "-p", str(body), f"http://{HOST}:{port}/events"]
+    return _run(folder, [*headers, "-p", str(body), f"http://{HOST}:{port}/events"], requests, connections)
+
+
+def ab_get(folder, url, requests, connections):
+    """The same for a page, or an answer, that is asked for again and again."""
+    return _run(folder, [url], requests, connections)
+
+
+def _run(folder, what, requests, connections):
+    times = folder / "times.csv"
+    command = ["ab", "-l", "-q", "-n", str(requests), "-c", str(connections), "-s", "120", "-e", str(times), *what]
     done = subprocess.run(command, capture_output=True, text=True)
     said = dict(re.findall(r"^([A-Z][\w -]+): +([\d.]+)", done.stdout, re.MULTILINE))
     complete = (str(requests), "0", "0") == (

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import bench_queries
+import bench_web
 import peers
 import pytest
 import traffic
@@ -14,6 +15,7 @@ import traffic
 from regstats.compact import compact
 
 FOLDER = Path(__file__).parent
+MISSING_FOR_WEB = [program for program in ("ab", "chromium", "chromedriver") if shutil.which(program) is None]
 MISSING = [program for program in ("ab", "nginx", "docker-registry") if shutil.which(program) is None]
 
 
@@ -81,6 +83,23 @@ def test_collector(tmp_path):
     assert 6 == len(tables["Targets"])
     assert 7 == len(tables["Deliveries a second"]) == len(tables["p50, ms"]) == len(tables["p99, ms"])
     assert 3 == len(tables["The queue of a registry, 20 events"])
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.skipif(bool(MISSING_FOR_WEB), reason=f"{' and '.join(MISSING_FOR_WEB)} not installed")
+def test_web(tmp_path):
+    """All questions are answered, alone and beside deliveries, all charts are drawn, and every table has its rows."""
+    command = [sys.executable, str(FOLDER / "bench_web.py"), "--output", str(tmp_path / "report.md")]
+    command += ["--rounds", "1", "--events", "4000", "--days", "40", "--requests", "60", "--questions", "2"]
+    subprocess.run([*command, "--loads", "1", "--folder", str(tmp_path)], check=True, capture_output=True)
+    tables = dict(_tables((tmp_path / "report.md").read_text()))
+    assert 4 == len(tables["Targets"])
+    assert ["the same question", "mix", *bench_web.ALL] == [row["question"] for row in tables["Answers"]]
+    beside = [(row["layout"], row["beside it"]) for row in tables["The collector beside it"]]
+    assert [(layout, load) for layout in bench_web.LAYOUTS for load in bench_web.LOADS] == beside
+    assert all(row["drawn"] for row in tables["The overview, ms"])
+    assert 1 == len(tables["Memory, MB resident"])
 
 
 def _tables(report):

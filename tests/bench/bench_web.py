@@ -1,0 +1,425 @@
+"""How quickly does `regstats serve` show its numbers, and what does the collector beside it notice of that?
+
+    python tests/bench/bench_web.py [--rounds 3] [--events 1000000] [--days 365] [--requests 2000] [--questions 100]
+        [--store DIRECTORY] [--folder DIRECTORY] [--output tests/bench/results/web.md]
+
+Makes a store with `traffic.py`, or takes one that is there, and serves copies of it: what was just answered is asked
+again by `ab`, other questions by readers of our own, each another one; deliveries come in alone, beside both, and with
+the web part in a process of its own; and the overview is loaded as a program and in Chromium. Needs ab, Chromium and
+chromedriver.
+"""
+
+import argparse
+import os
+import platform
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from statistics import median, quantiles
+from urllib.parse import urlencode
+
+import traffic
+from load import HOST, ab, ab_get
+from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
+from subjects import PATIENCE, free_port, listens, memory, process, wait_until, worker
+
+from regstats.compact import compact
+from regstats.store import Store
+
+CONNECTIONS = 16
+READERS = 4
+CACHED, FRESH, DRAWN = 1000, 50, 1.0
+MIX = ["pulls", "top", "repositories"]
+ALL = [
+    *MIX, "tags", "cadence", "pushes", "activity", "usage", "clients", "history", "adoption", "unused", "anomalies",
+    "health",
+]  # fmt: skip
+UNTIL = {"cadence", "unused"}  # of which the end is changed; of all others the start
+LAYOUTS = {"one process": (None,), "web apart": ("collector", "web")}
+LOADS = ["nothing", "the same question", "other questions"]
+KNOWN = "/api/v1/top?limit=20"
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--window-size=1400,7000",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]  # fmt: skip
+WATCH = """
+const watch = new MutationObserver(() => {
+  const all = document.querySelectorAll("[data-chart]").length;
+  if (all && all === document.querySelectorAll("[data-drawn]").length) window.drawnAt ??= performance.now();
+});
+watch.observe(document, {subtree: true, childList: true, attributes: true, attributeFilter: ["data-drawn"]});
+"""
+NOTES = """\
+{events:,} events on {dates} dates, served from a copy of the store by `regstats serve` with one worker, without a
+limit on questions (`[read] rate = 0`) and otherwise as it is by itself; its present is {now:%Y-%m-%d %H:%M}. Medians of
+{rounds} rounds; in parentheses the lowest and highest. Server, readers and Chromium share the machine.
+
+The same question is `GET {known}`, asked {requests:,} times by `ab` over {connections} connections; it is made anew
+every five seconds. Other questions have a window of their own each, about 30 days long, so that nothing was answered
+before: {questions} of each kind by {readers} readers, who do nothing else. A mix is `{mix}` in turn.
+Answers are JSON, of 1,000 rows at most. Every request comes over a connection of its own."""
+BESIDE_NOTES = """\
+{requests:,} deliveries over {connections} connections, as in `collector.md`, while others ask as fast as they are
+answered: `ab` over {connections} connections, or the {readers} readers. Apart, `serve --only collector` and
+`serve --only web` have a process and a port each. Ratios are those of the medians."""
+PAGE_NOTES = """\
+HTML is the page alone. Drawn is from the start of the navigation to when the last of its charts is there, in headless
+Chromium; the first time with nothing in its cache. Before the first request the server has not loaded DuckDB, pandas
+and plotly. A new window is one that nobody has asked for."""
+MEMORY_NOTES = "Of the worker, which takes deliveries and answers questions."
+
+
+class Served:
+    """`regstats serve` on a copy of a store: processes and ports of the collector and of what shows the numbers."""
+
+    def __init__(self, folder, processes, ports):
+        self.folder, self.processes, self.ports = folder, processes, ports
+
+    @property
+    def collector(self):
+        return self.ports[0]
+
+    @property
+    def web(self):
+        return f"http://{HOST}:{self.ports[-1]}"
+
+    def resident(self):
+        """Of the worker that answers questions, in MB."""
+        return memory(worker(self.processes[-1].pid))[0]
+
+
+@contextmanager
+def served(store, parent, parts=LAYOUTS["one process"]):
+    """From when it listens until the end of the block."""
+    with tempfile.TemporaryDirectory(dir=parent) as made, ExitStack() as stack:
+        folder, ports = Path(made), [free_port() for _ in parts]
+        shutil.copytree(store, folder / "store")
+        (folder / "regstats.toml").write_text("[read]\nrate = 0\n")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("REGSTATS_")}
+        environment |= {"REGSTATS_CONFIG": str(folder / "regstats.toml"), "REGSTATS_NOW": traffic.NOW.isoformat()}
+        processes = []
+        for part, port in zip(parts, ports, strict=True):
+            command = [sys.executable, "-m", "regstats", "serve", "--data", str(folder / "store"), "--port", str(port)]
+            command += ["--only", part] if part else []
+            processes.append(stack.enter_context(process(command, folder / "log", env=environment)))
+            wait_until(lambda port=port, one=processes[-1]: listens(port) or one.poll() is not None, "regstats serve")
+            if processes[-1].poll() is not None:
+                raise RuntimeError(f"It does not run:\n{(folder / 'log').read_text()}")
+        yield Served(folder, processes, ports)
+
+
+_numbers = count()
+
+
+def question(metric):
+    """The address of a question that nobody has asked."""
+    name, end = ("until", traffic.NOW) if metric in UNTIL else ("since", traffic.NOW - timedelta(days=30))
+    return f"/api/v1/{metric}?{urlencode({name: (end - timedelta(seconds=next(_numbers))).isoformat()})}"
+
+
+def get(port, path):
+    """Seconds until all of an answer is there. Raises RuntimeError where it is not 200."""
+    head = f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n"
+    started = time.perf_counter()
+    with socket.create_connection((HOST, port), timeout=120) as connection:
+        connection.sendall(head.encode())
+        answer = b"".join(iter(lambda: connection.recv(1 << 18), b""))
+    seconds = time.perf_counter() - started
+    if not answer.startswith(b"HTTP/1.1 200 "):
+        raise RuntimeError(f"{path} was not answered 200.\n{answer[:1000]}")
+    return seconds
+
+
+def fresh(port, metrics, questions):
+    """Different questions by all readers together: answers a second, and latencies in ms."""
+    paths = [question(metrics[number % len(metrics)]) for number in range(questions)]
+    started = time.perf_counter()
+    with ThreadPoolExecutor(READERS) as readers:
+        seconds = list(readers.map(lambda path: get(port, path), paths))
+    return _result(seconds, time.perf_counter() - started)
+
+
+def _result(seconds, whole):
+    percentiles = quantiles(seconds, n=100, method="inclusive") if len(seconds) > 1 else seconds * 99
+    return {"rate": len(seconds) / whole, "p50": 1000 * percentiles[49], "p99": 1000 * percentiles[98]}
+
+
+# What runs beside the deliveries
+
+
+@contextmanager
+def asking(load, server):
+    """Somebody asks as fast as there are answers, until the end of the block; then the list has how many a second."""
+    with {"nothing": _nobody, "the same question": _with_ab, "other questions": _with_readers}[load](server) as rates:
+        yield rates
+
+
+@contextmanager
+def _nobody(_):
+    yield [0.0]
+
+
+@contextmanager
+def _with_ab(server):
+    rates = []
+    command = ["ab", "-l", "-q", "-n", "10000000", "-c", str(CONNECTIONS), f"{server.web}{KNOWN}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        yield rates
+        running.send_signal(signal.SIGINT)  # it then says what it has measured
+        said = running.communicate(timeout=PATIENCE)[0]
+    rates.append(float(re.search(r"^Requests per second: +([\d.]+)", said, re.MULTILINE)[1]))
+    if re.search(r"^Non-2xx", said, re.MULTILINE):
+        raise RuntimeError(f"Not everything was answered 2xx.\n{said}")
+
+
+@contextmanager
+def _with_readers(server):
+    rates, stop, started = [], threading.Event(), time.perf_counter()
+
+    def read(first):
+        for number in count(first):
+            if stop.is_set():
+                return number - first
+            get(server.ports[-1], question(MIX[number % len(MIX)]))
+        return None
+
+    with ThreadPoolExecutor(READERS) as readers:
+        answered = [readers.submit(read, first) for first in range(READERS)]
+        try:
+            yield rates
+        finally:
+            stop.set()
+        number = sum(future.result() for future in answered)
+    rates.append(number / (time.perf_counter() - started))
+
+
+# One round of everything
+
+
+def answers(store, folder, options):
+    """Of a server of its own: the first page, what is known, what is not, later pages, and memory between them."""
+    with served(store, folder) as server:
+        port, sizes = server.ports[-1], [server.resident()]
+        pages = {"first": [get(port, "/")]}
+        sizes.append(server.resident())
+        pages["new window"] = [get(port, _page()) for _ in range(options.loads)]
+        pages["again"] = [get(port, "/") for _ in range(options.loads + 1)][1:]
+        get(port, KNOWN)
+        known = ab_get(server.folder, f"{server.web}{KNOWN}", options.requests, CONNECTIONS)
+        sizes.append(server.resident())
+        asked = {"mix": fresh(port, MIX, options.questions * len(MIX))}
+        asked |= {metric: fresh(port, [metric], options.questions) for metric in options.metrics}
+        sizes.append(server.resident())
+    return {"known": known, "asked": asked, "pages": pages, "memory": sizes}
+
+
+def _page():
+    return f"/?{urlencode({'since': (traffic.NOW - timedelta(days=30, seconds=next(_numbers))).isoformat()})}"
+
+
+def deliveries(store, folder, options, layout, loads):
+    """Of a server of its own: deliveries beside each load, and how much was answered meanwhile."""
+    found = {}
+    with served(store, folder, LAYOUTS[layout]) as server:
+        ab(server.folder, server.collector, max(CONNECTIONS, options.requests // 4), CONNECTIONS)
+        for load in loads:
+            get(server.ports[-1], KNOWN)
+            with asking(load, server) as rates:
+                time.sleep(0.5)
+                taken = ab(server.folder, server.collector, options.requests, CONNECTIONS)
+            found[load] = taken | {"answers": rates[0]}
+    return found
+
+
+def drawn(store, folder, options):
+    """Seconds until all charts of the overview are drawn: the first time, of a new window, and again."""
+    with served(store, folder) as server, browser(server.folder) as driver:
+        return {
+            "first": [_load(driver, f"{server.web}/")],
+            "new window": [_load(driver, f"{server.web}{_page()}") for _ in range(options.loads)],
+            "again": [_load(driver, f"{server.web}/") for _ in range(options.loads + 1)][1:],
+        }
+
+
+def _load(driver, url):
+    driver.get(url)
+    WebDriverWait(driver, PATIENCE, poll_frequency=0.05).until(lambda _: driver.execute_script("return window.drawnAt"))
+    return driver.execute_script("return window.drawnAt") / 1000
+
+
+@contextmanager
+def browser(folder):
+    """Chromium, driven; it reaches nothing but loopback, and notes when all charts are drawn."""
+    os.environ["SE_OFFLINE"] = "true"
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in [*FLAGS, f"--user-data-dir={folder}/browser"]:
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+        yield driver
+    finally:
+        driver.quit()
+
+
+def measure(store, folder, options):
+    """All rounds: what was answered, taken by layout and load, and drawn."""
+    answered, taken, charts = [], {(layout, load): [] for layout in LAYOUTS for load in LOADS}, []
+    for number in range(options.rounds):
+        answered.append(answers(store, folder, options))
+        for layout in _turned(list(LAYOUTS), number):
+            for load, result in deliveries(store, folder, options, layout, _turned(LOADS, number)).items():
+                taken[layout, load].append(result)
+        if options.browser:
+            charts.append(drawn(store, folder, options))
+        print(number, answered[-1]["known"], answered[-1]["asked"]["mix"], charts[-1:], file=sys.stderr)
+    return answered, taken, charts
+
+
+def _turned(items, number):
+    """So that none is always first."""
+    number %= len(items)
+    return items[number:] + items[:number]
+
+
+# The report
+
+
+def targets(answered, charts):
+    """Each target: what, which, the values of the rounds, and whether it is met."""
+    known = [one["known"]["rate"] for one in answered]
+    mix = [one["asked"]["mix"]["rate"] for one in answered]
+    yield "the same question, answers a second", f">= {CACHED:,}", _spread(known, 0), median(known) >= CACHED
+    yield "other questions, answers a second", f">= {FRESH}", _spread(mix, 0), median(mix) >= FRESH
+    for when in ("new window", "again") if charts else ():
+        seconds = [value for one in charts for value in one[when]]
+        yield f"overview drawn, {when}, s", f"< {DRAWN:g}", _spread(seconds, 2), median(seconds) < DRAWN
+
+
+def report(options, facts, machine, answered, taken, charts):
+    """All of it, as Markdown."""
+    told = vars(options) | facts | {"connections": CONNECTIONS, "readers": READERS, "mix": "`, `".join(MIX)}
+    told |= {"known": KNOWN, "now": traffic.NOW}
+    parts = [f"# The web part\n\n{datetime.now(UTC):%Y-%m-%d}. {NOTES.format_map(told)}", machine]
+    rows = [[*row, "met" if is_met else "**not met**"] for *row, is_met in targets(answered, charts)]
+    parts.append("## Targets\n\n" + _table(["what", "target", "measured", "result"], rows))
+    parts.append("## Answers\n\n" + _answer_table(answered))
+    parts.append(f"## The collector beside it\n\n{BESIDE_NOTES.format_map(told)}\n\n" + _beside_table(taken))
+    parts.append(f"## The overview, ms\n\n{PAGE_NOTES}\n\n" + _page_table(answered, charts))
+    parts.append(f"## Memory, MB resident\n\n{MEMORY_NOTES}\n\n" + _memory_table(answered))
+    return "\n\n".join(parts) + "\n"
+
+
+def _answer_table(answered):
+    rows = [("the same question", [one["known"] for one in answered])]
+    rows += [(kind, [one["asked"][kind] for one in answered]) for kind in answered[0]["asked"]]
+    header = ["question", "answers a second", "p50, ms", "p99, ms"]
+    fields = (("rate", 0), ("p50", 1), ("p99", 1))
+    return _table(
+        header, [[kind, *(_spread([one[name] for one in of], digits) for name, digits in fields)] for kind, of in rows]
+    )
+
+
+def _beside_table(taken):
+    header = ["layout", "beside it", "deliveries a second", "to those alone", "p50, ms", "p99, ms", "answers a second"]
+    rows = []
+    for (layout, load), results in taken.items():
+        alone = median(result["rate"] for result in taken[layout, "nothing"])
+        ratio = median(result["rate"] for result in results) / alone
+        each = [
+            _spread([result[name] for result in results], digits)
+            for name, digits in (("rate", 0), ("p50", 1), ("p99", 1), ("answers", 0))
+        ]
+        rows.append([layout, load, each[0], f"{ratio:.2f} x", *each[1:]])
+    return _table(header, rows)
+
+
+def _page_table(answered, charts):
+    rows = []
+    for when in ("first", "new window", "again"):
+        html = [1000 * value for one in answered for value in one["pages"][when]]
+        charted = [1000 * value for one in charts for value in one[when]]
+        rows.append([when, _spread(html, 1), _spread(charted, 0) if charted else ""])
+    return _table(["request", "HTML", "drawn"], rows)
+
+
+def _memory_table(answered):
+    header = ["before the first question", "after the overview", "after the same question", "after all the others"]
+    moments = zip(*(one["memory"] for one in answered), strict=True)
+    return _table(header, [[_spread(sizes, 0) for sizes in moments]])
+
+
+def _table(header, rows):
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
+
+
+def _spread(values, digits):
+    return f"{median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def _machine():
+    """Where, with what, and how it was measured."""
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    packages = ("regstats", "flask", "granian", "duckdb", "pandas", "pyarrow", "plotly")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    programs = ", ".join(
+        f"{name} {re.search(r'[0-9]+[.][0-9.]+', _said(name, flag))[0]}"
+        for name, flag in (("ab", "-V"), ("chromium", "--version"))
+    )
+    return (
+        f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), Linux {platform.release()}, "
+        f"Python {platform.python_version()}, {versions}, {programs}\n"
+        f"python tests/bench/bench_web.py {shlex.join(sys.argv[1:])}"
+    )
+
+
+def _said(*command):
+    with suppress(FileNotFoundError):
+        return subprocess.run(command, capture_output=True, text=True).stdout
+    return "0.0"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--requests", type=int, default=4000, help="of the same question, and deliveries")
+    parser.add_argument("--questions", type=int, default=100, help="of each kind")
+    parser.add_argument("--metrics", nargs="+", choices=ALL, default=ALL, metavar="METRIC", help="asked by themselves")
+    parser.add_argument("--loads", type=int, default=5, help="of the overview")
+    parser.add_argument("--no-browser", dest="browser", action="store_false")
+    parser.add_argument("--store", type=Path, help="one that traffic.py has made; else one is made")
+    parser.add_argument("--folder", type=Path, help="where everything else is made: on the disk that is measured")
+    parser.add_argument("--output", type=Path, help="the report goes there, too")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as made:
+        folder = Path(made)
+        store = Store(options.store) if options.store else traffic.write(folder / "store", options.events, options.days)
+        compact(store, traffic.NOW)
+        parts = [part for part in store.manifest().parts if part.table == "events"]
+        facts = {"events": sum(part.rows for part in parts), "dates": len({part.date for part in parts})}
+        text = report(options, facts, _machine(), *measure(store.root, folder, options))
+    print(text)
+    if options.output:
+        options.output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
