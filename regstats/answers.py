@@ -28,6 +28,8 @@ _ROWS = 2_000_000
 """Of all frames together that are kept."""
 _RECENT = 1.0
 """Seconds that what has just happened may be old."""
+_LAG = 1.0
+"""Seconds between two looks at what has come: one takes as long as several questions."""
 
 
 class Kept(Generic[Value]):
@@ -84,10 +86,11 @@ class Answers:
     """The metrics of a store. Frames belong to all who ask: nobody may change one."""
 
     def __init__(self, settings: Settings) -> None:
-        self._stats = Stats(settings.data, exclude=settings.exclude)
-        self._stats.patience = settings.request_timeout  # then the connection is cut, and nobody waits for it
-        self._frames: Kept[pd.DataFrame] = Kept(settings.read.cache / 2, _ROWS, lambda frame: len(frame) + 1000)
-        self._recent: Kept[pd.DataFrame] = Kept(min(_RECENT, settings.read.cache / 2), _ROWS, len)
+        # After that time the connection is cut, and nobody waits for the answer.
+        patience, age = settings.request_timeout, settings.read.cache / 2
+        self._stats = Stats(settings.data, exclude=settings.exclude, lag=min(_LAG, age), patience=patience)
+        self._frames: Kept[pd.DataFrame] = Kept(age, _ROWS, lambda frame: len(frame) + 1000)
+        self._recent: Kept[pd.DataFrame] = Kept(min(_RECENT, age), _ROWS, len)
         self._turns = threading.Semaphore(_AT_ONCE)
 
     @property
@@ -106,7 +109,7 @@ class Answers:
         return self._frames.get(key, lambda: self._ask(lambda: getattr(self._stats, metric)(**parameters)))
 
     def rows(self, name: str, *, fresh: bool = False, **values: Any) -> pd.DataFrame:
-        """The rows of another of the `.sql` files; at most a second old, if they are to be fresh."""
+        """The rows of another of the `.sql` files; at most two seconds old, if they are to be fresh."""
         kept = self._recent if fresh else self._frames
         key = (name, *sorted(values.items()))
         return kept.get(key, lambda: self._ask(lambda: self._sql(name, values)))

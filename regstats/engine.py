@@ -4,8 +4,10 @@
 tag came to point to something else. `pulls`, `pushes` and `deletes` are without those who are excluded.
 """
 
+import math
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -40,11 +42,12 @@ NONE: Mapping[str, pa.Table] = MappingProxyType({})
 class Engine:
     """Queries over a store. Thread-safe. Keeps up with a collector that writes, seals and merges meanwhile."""
 
-    def __init__(self, store: Store, exclude: Exclude) -> None:
-        self.patience: float | None = None
-        """Seconds after which a query is given up; None: never."""
+    def __init__(self, store: Store, exclude: Exclude, lag: float = 0.0, patience: float | None = None) -> None:
         self._store = store
         self._exclude = exclude
+        self._lag = lag
+        self._patience = patience
+        self._looked_at = -math.inf
         self._lock = threading.Lock()
         self._known: object = None
         self._parts: list[Part] = []
@@ -55,7 +58,7 @@ class Engine:
     def query(self, sql: str, values: dict[str, Any] | None = None, tables: Mapping[str, pa.Table] = NONE) -> pa.Table:
         """The rows of a query over the store as it is now, and over some tables beside it.
 
-        Raises SlowQueryError where it takes longer than `patience`.
+        Raises SlowQueryError where it takes more than `patience` seconds.
         """
         cursor = self._cursor(sql, tables)
         with self._in_time(cursor):
@@ -80,24 +83,30 @@ class Engine:
     @contextmanager
     def _in_time(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
         """Gives up what is asked within the block when it takes too long."""
-        if self.patience is None:
+        if self._patience is None:
             yield
             return
-        timer = threading.Timer(self.patience, cursor.interrupt)
+        timer = threading.Timer(self._patience, cursor.interrupt)
         timer.start()
         try:
             yield
         except duckdb.InterruptException:
             raise SlowQueryError(
-                f"This takes more than {self.patience:g} seconds. Ask for a shorter window, or for fewer repositories."
+                f"This takes more than {self._patience:g} seconds. Ask for a shorter window, or for fewer repositories."
             ) from None
         finally:
             timer.cancel()
 
     def _refresh(self) -> None:
-        snapshot = self._store.snapshot(self._known)
-        if snapshot is None:
+        """Sees what has come, unless it has just looked: while deliveries come in, most of a question is that."""
+        if time.monotonic() - self._looked_at < self._lag:
             return
+        snapshot = self._store.snapshot(self._known)
+        if snapshot is not None:
+            self._take(snapshot)
+        self._looked_at = time.monotonic()
+
+    def _take(self, snapshot: Snapshot) -> None:
         deliveries, events = understand(snapshot.unsealed)
         self._define("deliveries", snapshot, "received_at", to_table(deliveries, DELIVERIES), "delivery_id")
         self._define(

@@ -48,7 +48,8 @@ class Stats:
     Times are UTC and time-zone-aware (datetime64[us, UTC]); `period` is a plain date in `tz` (datetime64[us]), or for
     hours a time in `tz`; intervals and ages are timedelta64[us], counts int64, shares float64, names str.
 
-    Each call sees what was acknowledged until then. May be used from several threads.
+    Each call sees what was acknowledged until then, or until `lag` seconds before; one that takes
+    more than `patience` seconds raises SlowQueryError. May be used from several threads.
 
     Who is excluded (`exclude`, by default proxies and replication) counts nowhere but in `history`, in `health`, and in
     `sql` over `changes`, `moves`, `events` and `deliveries`; every frame names it in `attrs["excluded"]`.
@@ -60,21 +61,14 @@ class Stats:
         *,
         now: Moment | None = None,
         exclude: Exclude | None = None,
+        lag: float = 0.0,
+        patience: float | None = None,
     ) -> None:
         self.now = _present() if now is None else now
         """The present, for `30d` and ages; None is the clock. Set it to look at the past."""
         self.exclude = config.load().exclude if exclude is None else exclude
         """Who is not counted; from `regstats.toml` if not given."""
-        self._engine = Engine(Store(data if data is not None else default_data()), self.exclude)
-
-    @property
-    def patience(self) -> float | None:
-        """Seconds that the query of a metric may take, before it raises SlowQueryError; None, as many as it needs."""
-        return self._engine.patience
-
-    @patience.setter
-    def patience(self, seconds: float | None) -> None:
-        self._engine.patience = seconds
+        self._engine = Engine(Store(data if data is not None else default_data()), self.exclude, lag, patience)
 
     def pulls(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
         """How often is it pulled, over time?

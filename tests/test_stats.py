@@ -360,8 +360,7 @@ def test_sql(stats_of):
 
 def test_patience_has_an_end(store):
     """A query that takes longer is given up, and the next one is answered."""
-    engine = Engine(store, NOBODY)
-    engine.patience = 0.2
+    engine = Engine(store, NOBODY, patience=0.2)
     with pytest.raises(SlowQueryError, match=r"more than 0\.2 seconds"):
         engine.query("select sum(a.range * b.range) from range(100000000) as a, range(1000000) as b")
     assert [1] == engine.query("select 1 as one")["one"].to_pylist()
