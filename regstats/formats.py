@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -138,7 +138,7 @@ def encode(frame: pd.DataFrame, form: str, note: str = "") -> bytes:
 def cells(column: pd.Series[Any]) -> list[str]:
     """The values of a column for people: times to the second, durations in two units, missing values as a dash."""
     say = _FOR_PEOPLE[kind(column)]
-    return [MISSING if pd.isna(value) else say(value) for value in column]
+    return [MISSING if value is None else say(value) for value in _values(column)]
 
 
 def is_numeric(column: pd.Series[Any]) -> bool:
@@ -146,9 +146,9 @@ def is_numeric(column: pd.Series[Any]) -> bool:
     return kind(column) in ("count", "fraction", "duration")
 
 
-def duration(value: pd.Timedelta) -> str:
+def duration(value: timedelta) -> str:
     """A duration in its two largest units: `3d 4h`, `12m 5s`. One is negative where a registry's clock is ahead."""
-    if value < pd.Timedelta(0):
+    if value < timedelta(0):
         return f"-{duration(-value)}"
     seconds = int(value.total_seconds())
     units = {"d": seconds // 86400, "h": seconds // 3600 % 24, "m": seconds // 60 % 60, "s": seconds % 60}
@@ -210,18 +210,21 @@ def _html_row(tag: str, kinds: list[str], row: Iterable[str]) -> str:
 
 def _json_values(column: pd.Series[Any]) -> list[Any]:
     say = _FOR_PROGRAMS[kind(column)]
-    values = zip(_as_python_has_them(column), column.isna().tolist(), strict=True)
-    return [None if is_missing else say(value) for value, is_missing in values]
+    return [None if value is None else say(value) for value in _values(column)]
 
 
-def _as_python_has_them(column: pd.Series[Any]) -> list[Any]:
-    """The values; times of UTC without a zone. pandas' own times and durations take several times as long to write."""
-    index = pd.Index(column)
+def _values(column: pd.Series[Any]) -> list[Any]:
+    """The values, missing ones None; times of UTC without a zone.
+
+    Times and durations as Python has them: to write those of pandas takes several times as long.
+    """
+    index: pd.Index[Any] = pd.Index(column)
+    values: Any = column
     if isinstance(index, pd.DatetimeIndex) and index.unit != "ns":  # Python knows no nanoseconds
-        return list((index.tz_convert(None) if str(index.tz) == "UTC" else index).to_pydatetime())
-    if isinstance(index, pd.TimedeltaIndex) and index.unit != "ns":
-        return list(index.to_pytimedelta())
-    return column.tolist()
+        values = (index.tz_convert(None) if str(index.tz) == "UTC" else index).to_pydatetime()
+    elif isinstance(index, pd.TimedeltaIndex) and index.unit != "ns":
+        values = index.to_pytimedelta()
+    return [None if missing else value for value, missing in zip(values.tolist(), column.isna().tolist(), strict=True)]
 
 
 def kind(column: pd.Series[Any]) -> str:

@@ -23,6 +23,8 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 def visible(text: str) -> str:
     """Text that does nothing to a terminal, and stays on its line: names are whatever a client wrote."""
+    if text.isprintable():  # nearly every name; of spaces there are more that can be shown than are printable
+        return text
     return "".join(c if unicodedata.category(c) not in _UNSEEN else f"\\u{ord(c):04x}" for c in text)
 
 
