@@ -14,9 +14,8 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from regstats.config import Settings
 from regstats.database import sql_text
-from regstats.parameters import FILTERS, moment
+from regstats.parameters import FILTERS
 from regstats.stats import Stats
-from regstats.store import utc_now
 
 Value = TypeVar("Value")
 
@@ -96,7 +95,7 @@ class Answers:
     @property
     def now(self) -> datetime:
         """The present, as the numbers see it."""
-        return moment("now", self._stats.now, now=utc_now()) or utc_now()
+        return self._stats.present
 
     @property
     def excluded(self) -> str:

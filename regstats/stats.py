@@ -238,7 +238,7 @@ class Stats:
         Columns: received_at, delivery_id, source, dialect, remote_address, bytes, error (the reason), body (exactly
         what was sent). Events of a delivery that were understood count all the same.
         """
-        return self._ask("quarantine", understand({"limit": limit}, now=self._now, known=["limit"]))
+        return self._ask("quarantine", understand({"limit": limit}, now=self.present, known=["limit"]))
 
     def sql(self, query: str, **values: Any) -> duckdb.DuckDBPyRelation:
         """Anything else, in SQL: a DuckDB relation over `events`, `pulls`, `pushes`, `deletes` and `deliveries`.
@@ -262,7 +262,7 @@ class Stats:
             "events": f"{events:,}",
             "repositories": f"{repositories:,}",
             "span": span,
-            "present": f"{self._now:%Y-%m-%d %H:%M} UTC" if self.now is not None else "now",
+            "present": f"{self.present:%Y-%m-%d %H:%M} UTC" if self.now is not None else "now",
             "not counted": str(self.exclude),
         }
         rows = (f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in told.items())
@@ -273,7 +273,8 @@ class Stats:
         return [column[0].as_py() for column in self._engine.query(sql_text("span"))]
 
     @property
-    def _now(self) -> datetime:
+    def present(self) -> datetime:
+        """The present as the numbers see it: `now`, else the clock."""
         return moment("now", self.now, now=utc_now()) or utc_now()
 
     def _series(self, metric: str, parameters: Parameters) -> pd.DataFrame:
@@ -293,7 +294,7 @@ class Stats:
         asked = METRICS[metric]
         return understand(
             parameters,
-            now=self._now,
+            now=self.present,
             interval=asked.interval,
             known=asked.parameters,
             dimensions=asked.dimensions,
