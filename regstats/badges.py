@@ -11,7 +11,7 @@ from regstats import formats
 from regstats.answers import Answers
 from regstats.config import DEFAULT_SOURCE
 from regstats.errors import ParameterError
-from regstats.parameters import exactly
+from regstats.parameters import exactly, is_ago, moment
 from regstats.terminal import visible
 
 SECONDS = 300
@@ -68,10 +68,12 @@ def _badge(answers: Answers, given: dict[str, list[str]]) -> Badge:
         raise ParameterError(f"metric={metric!r} is not one of: {', '.join(METRICS)}.")
     what, say = METRICS[metric]
     where = {name: exactly(text) for name, text in asked.items() if name in _WHERE}
-    badge = say(answers, where, asked.get("since", _WINDOW))
+    since = asked.get("since", _WINDOW)
+    moment("since", since, now=answers.now)
+    badge = say(answers, where, since)
     source = asked.get("source", DEFAULT_SOURCE)
     whose = "registry" if source == DEFAULT_SOURCE else source
-    window = f" in {asked.get('since', _WINDOW)}" if metric in _OF_WINDOW else ""
+    window = f" {'in' if is_ago(since) else 'since'} {since}" if metric in _OF_WINDOW else ""
     label = asked.get("label", f"{whose} {what}{window}")
     return badge._replace(label=_short(label), message=_short(badge.message))
 

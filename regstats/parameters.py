@@ -254,6 +254,11 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"([0-9]{1,5})([hdw])")
 
 
+def is_ago(text: str) -> bool:
+    """Whether it is a span of time before now: `30d`."""
+    return _AGO.fullmatch(text) is not None
+
+
 def moment(name: str, value: object, *, now: datetime, tz: zoneinfo.ZoneInfo = _UTC) -> datetime | None:
     """A moment in UTC, from what people write: an ISO date (its midnight in `tz`) or time, or `30d` before now.
 
