@@ -1,13 +1,16 @@
 """`regstats serve` as a real process: what was answered 204 is there, however it ends."""
 
+import http.client
 import json
+import shutil
 import signal
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 from makers import envelope, make_event
-from servers import Collector
+from servers import HOST, PATIENCE, Collector, free_port
 
 
 def event_ids(collector):
@@ -170,3 +173,115 @@ def test_large_and_chunked_bodies(collector):
     assert 204 == collector.post(iter([envelope(make_event(digest="sha256:0000"))]))
     collector.stop()
     assert expected(1) == event_ids(collector)
+
+
+def _request(collector, path, method="GET"):
+    connection = http.client.HTTPConnection(HOST, collector.port, timeout=PATIENCE)
+    connection.request(method, path, headers={"Authorization": f"Bearer {collector.token}"})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body
+
+
+def _pulls(server):
+    """What a server says that was pulled, in all."""
+    status, body = _request(server, "/api/v1/pulls?interval=total")
+    assert 200 == status, body
+    return [row["requests"] for row in json.loads(body)["data"]]
+
+
+def _contents(store):
+    """Every file and folder of a store, and when it was written."""
+    return {path: path.stat().st_mtime_ns for path in [store, *store.rglob("*")]}
+
+
+def _loaded(collector):
+    """Which of the large libraries are in the memory of the workers."""
+    ps = ["ps", "-ww", "--no-headers", "-o", "pid,args", "--ppid", str(collector.process.pid)]
+    lines = subprocess.run(ps, capture_output=True, check=True, text=True).stdout.splitlines()
+    workers = [line.split()[0] for line in lines if "spawn_main" in line]
+    assert workers
+    maps = "".join(Path(f"/proc/{worker}/maps").read_text() for worker in workers)
+    return {name for name in ("duckdb", "pandas") if f"/{name}/" in maps or f"/_{name}" in maps}
+
+
+def test_only_web_reads_what_others_write(collector, tmp_path, patiently):
+    """A collector beside it writes; it takes nothing itself, and leaves nothing in the store."""
+    collector.start("--only", "collector")
+    assert 204 == post(collector, 0)
+    web = Collector(collector.data, tmp_path / "web.log", seal_interval=0.5)
+    web.start("--only", "web")
+    try:
+        patiently([1], lambda: _pulls(web))
+        assert 204 == post(collector, 1)
+        collector.kill()  # what is in the journal now stays there
+        assert 204 == post(collector.start("--only", "collector"), 2)
+        collector.kill()
+        before = _contents(collector.data)
+        patiently([3], lambda: _pulls(web))
+        assert [404, 404] == [web.post(envelope(make_event()), path=path) for path in ("/events", "/events/default")]
+        assert b"not found" in _request(web, "/events")[1].lower()
+        assert (200, 200, 200) == tuple(_request(web, path)[0] for path in ("/", "/healthz", "/metrics"))
+    finally:
+        assert 0 == web.stop()
+    assert before == _contents(collector.data)
+
+
+def test_only_web_needs_no_more_than_to_read(collector, tmp_path):
+    """A copy that cannot be written is enough; but there must be one."""
+    collector.start("--only", "collector")
+    assert 204 == post(collector, 0)
+    collector.stop()
+    copy = tmp_path / "copy"
+    shutil.copytree(collector.data, copy)
+    for path in [copy, *copy.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    web = Collector(copy, tmp_path / "web.log")
+    web.start("--only", "web")
+    before = _contents(copy)
+    try:
+        assert [1] == _pulls(web)
+        assert 200 == _request(web, "/healthz")[0]
+    finally:
+        web.stop()
+    assert before == _contents(copy)
+    for path in [copy, *copy.rglob("*")]:
+        path.chmod(0o755)
+
+
+def test_only_web_of_a_store_that_is_not_there(tmp_path):
+    """Is refused, and makes none."""
+    missing = tmp_path / "missing"
+    command = ["regstats", "serve", "--only", "web", "--data", str(missing), "--port", str(free_port())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode != 0
+    assert f"There is no store at {missing}." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not missing.exists()
+
+
+def test_a_collector_that_is_not_asked_stays_small(collector, tmp_path):
+    """What answers questions is loaded for the first one; if there is to be none, never."""
+    collector.start()
+    assert 204 == post(collector, 0)
+    assert 200 == _request(collector, "/healthz")[0]
+    assert set() == _loaded(collector)
+    assert [1] == _pulls(collector)
+    assert {"duckdb", "pandas"} == _loaded(collector)
+    other = Collector(tmp_path / "other", tmp_path / "other.log").start("--only", "collector")
+    try:
+        assert 204 == post(other, 0)
+        paths = (
+            "/",
+            "/api/v1/",
+            "/api/v1/pulls",
+            "/api/v1/openapi.json",
+            "/badge.svg?repository=a",
+            "/static/x/page.js",
+        )
+        assert [404] * 6 == [_request(other, path)[0] for path in paths]
+        assert (200, 200) == (_request(other, "/healthz")[0], _request(other, "/metrics")[0])
+        assert set() == _loaded(other)
+    finally:
+        other.stop()
