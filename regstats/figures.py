@@ -268,11 +268,18 @@ def categories(labels: Sequence[str], length: int = LABEL) -> tuple[list[str], d
     return places, axis
 
 
+_INHERITED = frozenset({
+    "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "__proto__", "constructor",
+    "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf",
+})  # fmt: skip
+"""What every object of JavaScript has: plotly.js keeps places in one, and takes these for known."""
+
+
 def _unique(labels: list[str]) -> list[str]:
     places: dict[str, None] = {}
     for label in labels:
         place = label
-        while place in places:
+        while place in places or place in _INHERITED:
             place += "\u200b"  # no width; names have none, it is made visible in them
         places[place] = None
     return list(places)
