@@ -9,11 +9,12 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 // Charts: one figure for each look, so that a change of the theme, or a printer, finds the other.
 
 const figures = new Map();
+const ask = (path) => fetch(new URL(path, location.origin)); // a page opened as name:password@host has them in its base
 
 async function figureOf(place, isDark) {
   const url = place.dataset.chart + (place.dataset.chart.includes("?") ? "&" : "?") + (isDark ? "dark=1" : "dark=0");
   if (!figures.has(url)) {
-    const answer = await fetch(url);
+    const answer = await ask(url);
     const content = await answer.json();
     if (!answer.ok) throw new Error(content.detail);
     figures.set(url, content);
@@ -111,7 +112,7 @@ function show(events) {
 async function poll(sign) {
   if (!document.hidden) {
     try {
-      const answer = await fetch(recent.dataset.recent);
+      const answer = await ask(recent.dataset.recent);
       if (!answer.ok) throw new Error(answer.statusText);
       show(await answer.json());
       sign.textContent = "live";
