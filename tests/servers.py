@@ -108,6 +108,10 @@ class Collector:
     def url(self):
         return f"http://{HOST}:{self.port}"
 
+    @property
+    def place(self):
+        return HOST, self.port
+
     def post(self, body, token=None, path="/events", headers=()):
         connection = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE)
         connection.request("POST", path, body, {"Authorization": f"Bearer {token or self.token}", **dict(headers)})
