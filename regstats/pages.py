@@ -30,6 +30,7 @@ _NAMES = 500
 """So many names are proposed for a field."""
 _LEADERS = 10
 """Rows of a list and of a leaderboard."""
+_DAY = timedelta(days=1)
 _ACTIVE = ["actor", "pulls", "pushes", "deletes", "repositories", "last_seen"]
 _TAGS = ["tag", "digest", "pulls", "downloads", "pushes", "pullers", "last_pull", "last_push"]
 _CLIENTS = ["client", "client_version", "pulls", "version_checks", "pullers", "last_seen"]
@@ -213,13 +214,11 @@ def _health(answers: Answers) -> Table:
 
 def _recent(answers: Answers, view: View) -> list[dict[str, Any]]:
     """The latest events of a repository and an actor, or of all: what happened, in words, for a browser to show."""
-    frame = answers.rows(
-        "recent",
-        fresh=True,
-        today=answers.now.date() + timedelta(days=1),
-        repository=view.repository or None,
-        actor=view.actor or None,
-    )
+    today, of = answers.now.date(), {"repository": view.repository or None, "actor": view.actor or None}
+    frame = answers.rows("recent", fresh=True, since=today - _DAY, **of)
+    if frame.empty:  # to find out when the last one came takes longer than all the rest
+        latest = answers.rows("latest", tomorrow=today + _DAY)["date"].iloc[0]
+        frame = frame if pd.isna(latest) else answers.rows("recent", fresh=True, since=latest.date() - _DAY, **of)
     return [_event(row) for row in formats.rows(frame)]
 
 

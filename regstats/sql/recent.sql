@@ -3,7 +3,7 @@
 select timestamp, received_at, source, event_id, action, method, repository, tag, digest, actor, client, client_version,
   client_address
 from events
-where date >= (select max(date) - 1 from events where date <= $today) and kind <> 'blob'
+where date >= $since and kind <> 'blob'
   and ($repository is null or repository glob $repository)
   and ($actor is null or actor glob $actor)
 order by received_at desc, timestamp desc, source, event_id
