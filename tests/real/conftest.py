@@ -400,6 +400,11 @@ class Browser:
         """A command to the browser itself, of its DevTools protocol."""
         return self.driver.execute_cdp_cmd(command, parameters)
 
+    def save(self, path):
+        """A picture for people: where $ARTEFACTS says, too."""
+        for folder in filter(None, [os.environ.get("ARTEFACTS"), path.parent]):
+            self.driver.save_screenshot(str(Path(folder) / path.name))
+
     def console(self):
         """What the console said since it was asked last."""
         return [entry["message"] for entry in self.driver.get_log("browser")]

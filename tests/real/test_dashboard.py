@@ -4,6 +4,7 @@ import base64
 import itertools
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import urllib.error
@@ -17,7 +18,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from servers import HOST, Collector, stop
 
-from regstats import sample
+from regstats import formats, sample
 from regstats.badges import METRICS as BADGES
 from regstats.metrics import METRICS
 from regstats.stats import Stats
@@ -83,8 +84,8 @@ class Dashboard:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.browser.tell("Emulation.setEmulatedMedia", media=media, features=[feature])
 
-    def resize(self, width):
-        metrics = {"width": width, "height": 7000, "deviceScaleFactor": 1, "mobile": False}
+    def resize(self, width, height=7000):
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.browser.tell("Emulation.setDeviceMetricsOverride", **metrics)
         self.browser.until(lambda: width == self.browser.run("return innerWidth"))
 
@@ -133,6 +134,14 @@ def dashboard(chrome, sampled):
 
 
 # Every page
+
+
+def test_the_overview_as_a_picture(dashboard, tmp_path):
+    """The one in the README, if $ARTEFACTS says where that goes."""
+    dashboard.resize(1280, 1000)
+    dashboard.open("/?since=90d")
+    dashboard.browser.save(tmp_path / "dashboard.png")
+    assert (1280, 1000) == struct.unpack(">2I", (tmp_path / "dashboard.png").read_bytes()[16:24])
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -217,6 +226,27 @@ def test_back_and_forth(dashboard):
     dashboard.browser.until(lambda: "complete" == dashboard.browser.run("return document.readyState"))
     assert [] == dashboard.browser.find("form :disabled")
     dashboard.check_quiet()
+
+
+def test_tables_sort_by_their_heads(dashboard):
+    """Numbers and durations by what they are, the largest first, texts from A; again the other way round; with keys."""
+    dashboard.open("/explore/cadence?repository=team/*")
+    frame = Stats(sample.path(), now=NOW).cadence(repository="team/*")
+
+    def column(number):
+        return [cell.text for cell in dashboard.browser.find(f"[data-sortable] td:nth-child({number})")]
+
+    heads = dict(enumerate(dashboard.browser.find("[data-sortable] th button"), 1))
+    age = [*frame.columns].index("age") + 1
+    heads[age].click()
+    assert formats.cells(frame["age"].sort_values(ascending=False)) == column(age)
+    heads[age].send_keys(Keys.ENTER)
+    assert formats.cells(frame["age"].sort_values()) == column(age)
+    heads[2].click()
+    missing = int(frame["tag"].isna().sum())
+    assert ["2.9.0", "2.10.0"] == list(dict.fromkeys(tag for tag in column(2) if tag in ("2.9.0", "2.10.0")))
+    assert [formats.MISSING] * missing == column(2)[-missing:]
+    assert ["ascending"] == [head.get_attribute("aria-sort") for head in dashboard.browser.find("th[aria-sort]")]
 
 
 def test_explore_as_a_form(dashboard):

@@ -106,12 +106,6 @@ def run_all(browser):
     browser.until(lambda: browser.find(LOADED))
 
 
-def saved(browser, name):
-    """A picture for people: where $ARTEFACTS says, too."""
-    for folder in filter(None, [os.environ.get("ARTEFACTS"), name.parent]):
-        browser.driver.save_screenshot(str(Path(folder) / name.name))
-
-
 def code_of(notebook):
     return [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
 
@@ -127,7 +121,7 @@ def test_the_overview_has_the_answers(lab, browser, tmp_path):
     charts = sum(len(re.findall(r"^charts\.", "".join(cell["source"]), re.MULTILINE)) for cell in code)
     browser.until(lambda: len(browser.find(CHART)) >= charts)
     browser.until(lambda: all(chart.find_elements(By.CSS_SELECTOR, "svg.main-svg") for chart in browser.find(CHART)))
-    saved(browser, tmp_path / "lab.png")
+    browser.save(tmp_path / "lab.png")
     assert len(code) == len(browser.find(".jp-NotebookPanel .jp-CodeCell"))
     assert charts >= 3
     assert [] == [output.text for output in browser.find(WRONG)]
@@ -138,7 +132,7 @@ def test_the_overview_has_the_answers(lab, browser, tmp_path):
     browser.driver.set_window_size(1280, 900)
     browser.run("arguments[0].scrollIntoView()", browser.find(".jp-NotebookPanel h2")[0])
     browser.until(lambda: browser.find(CHART))
-    saved(browser, tmp_path / "notebook.png")
+    browser.save(tmp_path / "notebook.png")
     assert len(lab.processes()) >= 2  # the server and the kernel
     assert 0 == lab.stop()
     wait_until(lambda: not lab.processes(), "the kernel to end")
