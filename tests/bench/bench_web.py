@@ -1,6 +1,6 @@
 """How quickly does `regstats serve` show its numbers, and what does the collector beside it notice of that?
 
-    python tests/bench/bench_web.py [--rounds 3] [--events 1000000] [--days 365] [--requests 2000] [--questions 100]
+    python tests/bench/bench_web.py [--rounds 3] [--events 1000000] [--days 365] [--requests 4000] [--questions 50]
         [--store DIRECTORY] [--folder DIRECTORY] [--output tests/bench/results/web.md]
 
 Makes a store with `traffic.py`, or takes one that is there, and serves copies of it: what was just answered is asked
@@ -384,7 +384,8 @@ def _machine():
     )
     return (
         f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), Linux {platform.release()}, "
-        f"Python {platform.python_version()}, {versions}, {programs}\n"
+        f"Python {platform.python_version()}, {versions}, {programs}; "
+        f"load average {os.getloadavg()[1]:.1f} before\n"
         f"python tests/bench/bench_web.py {shlex.join(sys.argv[1:])}"
     )
 
@@ -401,7 +402,7 @@ def main():
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--requests", type=int, default=4000, help="of the same question, and deliveries")
-    parser.add_argument("--questions", type=int, default=100, help="of each kind")
+    parser.add_argument("--questions", type=int, default=50, help="of each kind")
     parser.add_argument("--metrics", nargs="+", choices=ALL, default=ALL, metavar="METRIC", help="asked by themselves")
     parser.add_argument("--loads", type=int, default=5, help="of the overview")
     parser.add_argument("--no-browser", dest="browser", action="store_false")
@@ -409,13 +410,14 @@ def main():
     parser.add_argument("--folder", type=Path, help="where everything else is made: on the disk that is measured")
     parser.add_argument("--output", type=Path, help="the report goes there, too")
     options = parser.parse_args()
+    machine = _machine()
     with tempfile.TemporaryDirectory(dir=options.folder) as made:
         folder = Path(made)
         store = Store(options.store) if options.store else traffic.write(folder / "store", options.events, options.days)
         compact(store, traffic.NOW)
         parts = [part for part in store.manifest().parts if part.table == "events"]
         facts = {"events": sum(part.rows for part in parts), "dates": len({part.date for part in parts})}
-        text = report(options, facts, _machine(), *measure(store.root, folder, options))
+        text = report(options, facts, machine, *measure(store.root, folder, options))
     print(text)
     if options.output:
         options.output.write_text(text)
