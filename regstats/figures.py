@@ -20,6 +20,8 @@ TOP = 20
 """At most so many bars; the rest is summed up as "others" where sums make sense, and else counted in the subtitle."""
 GROUPS = 7
 """At most so many colours in a stack; the rest is "others"."""
+LINES = 10
+"""At most so many lines of a name in a hover label."""
 LABEL = 40
 """Longer names are shortened on axes; the hover has them in full."""
 
@@ -128,7 +130,7 @@ def figure(
     `rows` is the number of names down the side; without it, it is a series.
     """
     below = " · ".join([*window(frame.attrs), *notes])
-    above, plot = 84 if below else 56, 260 if rows is None else max(60, 26 * rows)
+    above, plot = 84 if below else 56, 260 if rows is None else max(120, 26 * rows)
     drawing = go.Figure(layout={"template": _template(style), "title": {"text": title, "subtitle": {"text": below}}})
     drawing.update_layout(margin_t=above, height=above + plot + _BELOW + 34, legend_y=-_BELOW / plot)
     if frame.empty:
@@ -200,9 +202,10 @@ def short(name: str, length: int = LABEL) -> str:
 
 
 def full(name: str) -> str:
-    """A name with all that it has, in lines that fit into a hover label."""
+    """A name with all that it has, in lines that fit into a hover label; plotly shows none that is too high."""
     name = visible(name)
-    return "<br>".join(text(name[start : start + 48]) for start in range(0, len(name), 48))
+    lines = [text(name[start : start + 48]) for start in range(0, min(len(name), 48 * LINES), 48)]
+    return "<br>".join([*lines, *(["…"] if len(name) > 48 * LINES else [])])
 
 
 def words(column: str) -> str:

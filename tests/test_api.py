@@ -13,7 +13,7 @@ import pytest
 from asking import reader
 from makers import NOW, fill
 
-from regstats import formats
+from regstats import answers, formats, web
 from regstats.answers import Answers, Kept
 from regstats.api import Page, _answered
 from regstats.app import create_app
@@ -116,9 +116,9 @@ def test_around_the_rows_is_what_was_asked(client, metric):
 
 def test_columns_by_commas_or_one_by_one(client):
     """Both are usual."""
-    answers = [client.get(f"/api/v1/pulls?interval=total&{by}").json for by in ("by=tag,actor", "by=tag&by=actor")]
-    assert answers[0] == answers[1]
-    assert ["tag", "actor", "pulls"] == list(answers[0]["data"][0])[:3]
+    said = [client.get(f"/api/v1/pulls?interval=total&{by}").json for by in ("by=tag,actor", "by=tag&by=actor")]
+    assert said[0] == said[1]
+    assert ["tag", "actor", "pulls"] == list(said[0]["data"][0])[:3]
 
 
 def test_an_unknown_repository_is_no_error(client):
@@ -349,8 +349,8 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(client):
 def clock(monkeypatch):
     """What is kept goes by it, and so does the present."""
     made = Clock()
-    for module in ("regstats.answers", "regstats.web"):
-        monkeypatch.setattr(f"{module}.Kept", partial(Kept, clock=made))
+    for module in (answers, web):
+        monkeypatch.setattr(module, "Kept", partial(Kept, clock=made))
     monkeypatch.setattr(Answers, "now", property(lambda _: NOW + timedelta(seconds=made.now)))
     return made
 
@@ -414,8 +414,8 @@ def at_once(number, work):
 def test_many_who_ask_the_same_at_once_make_one_question(data, clock, asked):
     """One works it out for all."""
     app = reader(data).application
-    answers = at_once(16, lambda: app.test_client().get(url("pulls", tag="1.*")).data)
-    assert (16, 1) == (len(answers), len(set(answers)))
+    said = at_once(16, lambda: app.test_client().get(url("pulls", tag="1.*")).data)
+    assert (16, 1) == (len(said), len(set(said)))
     assert [{"tag": ["1.*"]}] == asked
 
 
