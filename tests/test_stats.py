@@ -5,6 +5,7 @@ import sys
 import threading
 import warnings
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -334,6 +335,17 @@ def test_what_is_acknowledged_counts_at_once(store):
     journalled(store, envelope(make_event()), b"garbage")
     assert [2] == list(stats.pulls()["pulls"])
     assert [b"garbage"] == list(stats.quarantine()["body"])
+
+
+def test_with_a_lag_it_counts_a_little_later(store, monkeypatch):
+    """Who asks often looks for what has come now and then."""
+    clock = iter([0.0, 0.0, 0.9, 1.1, 1.1])  # looked at: before, and after each look
+    monkeypatch.setattr("regstats.engine.time", SimpleNamespace(monotonic=clock.__next__))
+    stats = Stats(store.root, now=NOW, lag=1.0)
+    assert [] == list(stats.pulls()["pulls"])
+    journalled(store, envelope(make_event()))
+    assert [] == list(stats.pulls()["pulls"])
+    assert [1] == list(stats.pulls()["pulls"])
 
 
 def test_quarantine(store):
