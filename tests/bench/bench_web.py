@@ -50,7 +50,8 @@ ALL = [
 ]  # fmt: skip
 UNTIL = {"cadence", "unused"}  # of which the end is changed; of all others the start
 LAYOUTS = {"one process": (None,), "web apart": ("collector", "web")}
-LOADS = ["nothing", "the same question", "other questions"]
+SAME_PACED, OTHERS_PACED = f"the same question, {CACHED:,} a second", f"other questions, {FRESH} a second"
+LOADS = ["nothing", SAME_PACED, OTHERS_PACED, "the same question", "other questions"]
 KNOWN = "/api/v1/top?limit=20"
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -74,8 +75,9 @@ every five seconds. Other questions have a window of their own each, about 30 da
 before: {questions} of each kind by {readers} readers, who do nothing else. A mix is `{mix}` in turn.
 Answers are JSON, of 1,000 rows at most. Every request comes over a connection of its own."""
 BESIDE_NOTES = """\
-{requests:,} deliveries over {connections} connections, as in `collector.md`, while others ask as fast as they are
-answered: `ab` over {connections} connections, or the {readers} readers. Apart, `serve --only collector` and
+{requests:,} deliveries over {connections} connections, as in `collector.md`, while others ask: so often as the targets
+say (`ab` with 100 requests over 4 connections, again and again; {readers} readers with pauses), or as fast as they are
+answered (`ab` over {connections} connections; the readers without pauses). Apart, `serve --only collector` and
 `serve --only web` have a process and a port each. Ratios are those of the medians."""
 PAGE_NOTES = """\
 HTML is the page alone. Drawn is from the start of the navigation to when the last of its charts is there, in headless
@@ -164,8 +166,15 @@ def _result(seconds, whole):
 
 @contextmanager
 def asking(load, server):
-    """Somebody asks as fast as there are answers, until the end of the block; then the list has how many a second."""
-    with {"nothing": _nobody, "the same question": _with_ab, "other questions": _with_readers}[load](server) as rates:
+    """Somebody asks, until the end of the block; then the list has how many answers there were a second."""
+    askers = {
+        "nothing": _nobody,
+        SAME_PACED: _with_ab_paced,
+        OTHERS_PACED: lambda server: _with_readers(server, FRESH / READERS),
+        "the same question": _with_ab,
+        "other questions": _with_readers,
+    }
+    with askers[load](server) as rates:
         yield rates
 
 
@@ -188,12 +197,36 @@ def _with_ab(server):
 
 
 @contextmanager
-def _with_readers(server):
+def _with_ab_paced(server, some=100):
+    rates, stop = [], threading.Event()
+    command = ["ab", "-l", "-q", "-n", str(some), "-c", str(READERS), f"{server.web}{KNOWN}"]
+
+    def ask():
+        started = time.perf_counter()
+        for times in count():
+            if stop.wait(max(started + times * some / CACHED - time.perf_counter(), 0)):
+                return times * some / (time.perf_counter() - started)
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return None
+
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(ask)
+        try:
+            yield rates
+        finally:
+            stop.set()
+        rates.append(asked.result())
+
+
+@contextmanager
+def _with_readers(server, a_second=0):
+    """`a_second` is how often each of them asks; 0: as often as it is answered."""
     rates, stop, started = [], threading.Event(), time.perf_counter()
 
     def read(first):
         for number in count(first):
-            if stop.is_set():
+            due = started + (number - first) / a_second - time.perf_counter() if a_second else 0
+            if stop.wait(max(due, 0)):
                 return number - first
             get(server.ports[-1], question(MIX[number % len(MIX)]))
         return None
