@@ -1,7 +1,6 @@
 """The Flask applications, and the worker process that runs them: it appends to its journal, and ends its segments."""
 
 import resource
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -23,12 +22,6 @@ from regstats.store import utc_now
 
 _log = getLogger(__name__)
 
-_TURN = 0.0002
-"""Seconds of Python before another thread may have its turn, where deliveries and readers share a process.
-
-A delivery needs several turns, and an answer that is known takes half a millisecond: with Python's own 5 ms it is never
-interrupted, and a delivery waits for all of them each time (`tests/bench/results/web.md`).
-"""
 CONNECTIONS = 1024
 """So many one worker has at once, each with a thread while its body arrives; others wait to be accepted."""
 
@@ -87,8 +80,6 @@ def worker(settings: Settings) -> Flask:
     if settings.only != "web":
         journal = Journal(Path(settings.data) / "journal", monitoring.note_commit)
         run_every(settings.seal_interval, journal.rotate, threading.Event())
-    if settings.only is None:
-        sys.setswitchinterval(_TURN)
     for call in (connections.end_overdue, doorkeeper.tell, monitoring.add_up):
         run_every(1.0, call, threading.Event())
     return create_app(settings, journal, doorkeeper=doorkeeper)
