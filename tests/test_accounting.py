@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import msgspec
 import oracle
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import BLOB, INDEX, MANIFEST, NOW, envelope, journalled, make_delivery, make_event
 
@@ -352,6 +353,7 @@ def test_the_accounting_is_that_of_the_oracle(tmp_path_factory, events):
 
 
 @pytest.mark.slow
+@settings(max_examples=300 if os.environ.get("STRESS") else 40)
 @given(events=streams(), batches=st.integers(1, 4), closed=st.lists(st.integers(0, 4), max_size=4))
 def test_dates_that_are_accounted_for_beforehand_have_the_same_pulls(tmp_path_factory, events, batches, closed):
     """Whenever it is done between the batches, on both sides of midnight, with events that come late."""

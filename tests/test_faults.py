@@ -95,7 +95,7 @@ WORK = {
 @pytest.mark.parametrize("work", WORK)
 def test_stopped_at_any_step(copies, monkeypatch, work, reason):
     """Readers see everything in between; then the collector goes on, and all is well."""
-    for store in at_every_step(copies, WORK[work], reason, stride=1 if work == "seal" else 6):
+    for store in at_every_step(copies, WORK[work], reason, stride=2 if work == "seal" else 8):
         assert (EVENT_IDS, DELIVERIES) == counted(store)
         is_well(store, monkeypatch)
 

@@ -183,7 +183,9 @@ def test_what_is_not_code_is_in_the_wheel(tmp_path):
     ours = {path.name: path.read_bytes() for path in (ROOT / "notebooks").iterdir() if path.is_file()}
     assert ours == {path.name: path.read_bytes() for path in (package / "_notebooks").iterdir()}
     assert (ROOT / "regstats" / "grafana.json").read_bytes() == (package / "grafana.json").read_bytes()
-    assert {"page.html", "report.html", "notebook.html"} == {path.name for path in (package / "templates").iterdir()}
+    for folder in ("templates", "static", "sql"):
+        files = {path.name for path in (ROOT / "regstats" / folder).iterdir()}
+        assert files == {path.name for path in (package / folder).iterdir()}
     asked = "from regstats import notebooks, sample; print(notebooks.find('overview'), sample.path())"
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
     command = [sys.executable, "-c", asked]
