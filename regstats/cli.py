@@ -259,43 +259,60 @@ def quarantine_replay(group_data: str, data: str | None) -> None:
     "--out",
     "output",
     metavar="FILE",
-    default="report.html",
-    show_default=True,
     type=click.Path(path_type=Path),
-    help="Where to write it.",
+    help="Where to write it; - is stdout.  [default: report.html, or .md, .json, .zip as --format says]",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(options.REPORTED),
+    help="How to write it; csv is a ZIP of tables.  [default: what --output ends in, else html]",
 )
 @click.option("--notebook", metavar="NAME", help="What this notebook shows instead: one of ours, or your .ipynb file.")
 @click.option("--parameter", "-p", "assigned", multiple=True, metavar="NAME=VALUE", help="A parameter of the notebook.")
 def report(
-    data: str, file: Path | None, output: Path, notebook: str | None, assigned: tuple[str, ...], **window: str | None
+    data: str,
+    file: Path | None,
+    *,
+    output: Path | None,
+    form: str | None,
+    notebook: str | None,
+    assigned: tuple[str, ...],
+    **window: str | None,
 ) -> None:
-    """Writes the numbers as one HTML file that needs nothing else.
+    """Writes what has happened as one HTML file that needs nothing else, or as Markdown, JSON, or CSV in a ZIP.
 
     With --notebook it is what a notebook shows, without its code; --since and --until are parameters of it then.
     Values of parameters are JSON or Python literals, and text where they are neither.
 
     \b
     Examples: regstats report --since 30d --output report.html
+              regstats report --since 7d --format md --output -
               regstats report --notebook overview -p since=7d -p interval=day --out overview.html
     """
     if assigned and notebook is None:
         raise click.UsageError("--parameter is for notebooks; name one with --notebook.")
+    form = form or options.form_of_report(output)
+    if notebook and form != "html":
+        raise click.UsageError("What a notebook shows is HTML.")
+    path = None if output == Path("-") else output or Path(f"report.{options.REPORTED[form]}")
     stats = _stats(data, file)
-    render = partial(_page, stats, window) if notebook is None else _notebook(notebook, assigned, window, data, file)
-    with answer(output) as out:
-        out.write(work("Writing the report", lambda _: render()).encode())
-    click.echo(f"Wrote {output.resolve()}")
+    render = _notebook(notebook, assigned, window, data, file) if notebook else partial(_page, stats, window, form)
+    with answer(path) as out:
+        out.write(work("Writing the report", lambda _: render()))
+    if path is not None:
+        click.echo(f"Wrote {path.resolve()}")
 
 
-def _page(stats: Any, window: dict[str, str | None]) -> str:
+def _page(stats: Any, window: dict[str, str | None], form: str) -> bytes:
     from regstats.report import render
 
-    return render(stats, since=window["since"], until=window["until"])
+    return render(stats, since=window["since"], until=window["until"], form=form)
 
 
 def _notebook(
     name: str, assigned: tuple[str, ...], window: dict[str, str | None], data: str, file: Path | None
-) -> Callable[[], str]:
+) -> Callable[[], bytes]:
     from regstats import notebooks
 
     notebooks.need_jupyter()
@@ -303,7 +320,7 @@ def _notebook(
 
     parameters = {key: value for key, value in window.items() if value is not None} | parsed(assigned)
     surroundings = Surroundings(data, config.in_force(file), str(config.load(file).exclude))
-    return partial(render, name, parameters, surroundings)
+    return lambda: render(name, parameters, surroundings).encode()
 
 
 @main.command()

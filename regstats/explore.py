@@ -9,7 +9,7 @@ import pandas as pd
 from flask import request, url_for
 from werkzeug.exceptions import NotFound
 
-from regstats import api, charts
+from regstats import api, briefing, charts
 from regstats.answers import Answers
 from regstats.errors import ParameterError
 from regstats.metrics import METRICS, Metric
@@ -66,14 +66,10 @@ def _command(metric: str, given: Iterable[tuple[str, str]]) -> str:
     return " ".join([f"regstats {metric}", *(f"--{name} '{text}'" for name, text in options)])
 
 
-def maintained(answers: Answers, asked: dict[str, str]) -> pd.DataFrame:
-    """Repositories with their pulls in the window, and how well they are maintained."""
-    used = answers.frame("repositories", **asked)
-    known = answers.frame("cadence", **{name: asked[name] for name in ("repository", "until") if name in asked})
-    of_repository = known.loc[known["kind"].eq("repository"), ["repository", "last_update", "age", "overdue", "grade"]]
-    frame = used.merge(of_repository, how="left", on="repository")
-    frame.attrs = used.attrs
-    return frame
+def maintained(answers: Answers, asked: dict[str, Any]) -> pd.DataFrame:
+    """Repositories with their pulls in the window, and how well they are maintained at its end."""
+    of_cadence = {name: asked[name] for name in ("repository", "until") if name in asked}
+    return briefing.maintained(answers.frame("repositories", **asked), answers.frame("cadence", **of_cadence))
 
 
 def drawn(answers: Answers, name: str) -> Any:

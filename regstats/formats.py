@@ -93,7 +93,7 @@ def as_table(frame: pd.DataFrame) -> str:
 
 def as_markdown(frame: pd.DataFrame) -> str:
     """A table for a page or a comment on GitHub. Text is code: so nobody is mentioned, and nothing is a link."""
-    head = [name if name.isidentifier() else _code(name) for name in map(str, frame.columns)]
+    head = [name if name.isidentifier() else code(name) for name in map(str, frame.columns)]
     rule = ["---:" if is_numeric(frame[name]) else "---" for name in frame.columns]
     columns = [_markdown_cells(frame[name]) for name in frame.columns]
     return "".join(f"| {' | '.join(line)} |\n" for line in [head, rule, *zip(*columns, strict=True)])
@@ -139,6 +139,31 @@ def cells(column: pd.Series[Any]) -> list[str]:
     """The values of a column for people: times to the second, durations in two units, missing values as a dash."""
     say = _FOR_PEOPLE[kind(column)]
     return [MISSING if value is None else say(value) for value in _values(column)]
+
+
+def short_cells(column: pd.Series[Any]) -> list[str]:
+    """The same for a page: shares in per cent, times to the minute, the beginning of digests."""
+    say = _ON_PAGES.get(str(column.name)) or (_TO_THE_MINUTE if kind(column) == "time" else None)
+    if say is None:
+        return [visible(text) for text in cells(column)]
+    return [MISSING if value is None else visible(say(value)) for value in _values(column)]
+
+
+_TO_THE_MINUTE: Callable[[Any], str] = "{:%Y-%m-%d %H:%M}".format
+_DIGEST = 19
+_ON_PAGES: dict[str, Callable[[Any], str]] = {
+    "share": "{:.1%}".format,
+    "change": "{:+,.0%}".format,
+    "before": "{:,.0f}".format,
+    "digest": lambda digest: digest if len(digest) <= _DIGEST else f"{digest[:_DIGEST]}…",
+}
+
+
+def sorted_by(column: pd.Series[Any]) -> list[float | None]:
+    """What the cells of a column are sorted by, where that is not what is seen: durations by their seconds."""
+    if kind(column) != "duration":
+        return [None] * len(column)
+    return [None if value is None else float(value.total_seconds()) for value in _values(column)]
 
 
 def is_numeric(column: pd.Series[Any]) -> bool:
@@ -194,10 +219,10 @@ def escaped(text: str) -> str:
 def _markdown_cells(column: pd.Series[Any]) -> list[str]:
     if kind(column) != "text":
         return cells(column)
-    return [MISSING if pd.isna(value) else _code(str(value)) for value in column]
+    return [MISSING if pd.isna(value) else code(str(value)) for value in column]
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Text as Markdown code. What would end the code or the cell has no escape that all renderers know."""
     shown = visible(text).replace("`", "\\u0060").replace("|", "\\u007c")
     return f"`{shown}`" if shown else ""
@@ -278,6 +303,6 @@ FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
 """Those that are text."""
 _NOTES: dict[str, Callable[[str], str]] = {
     "table": lambda note: f"{visible(note)}\n",
-    "md": lambda note: f"\n{_code(note)}\n",
+    "md": lambda note: f"\n{code(note)}\n",
     "html": lambda note: f"<p>{html.escape(visible(note))}</p>\n",
 }

@@ -26,6 +26,8 @@ Decorator = Callable[[Function], Function]
 FOR_PEOPLE = ("table", "md", "html")
 FORMATS = ("table", "json", "csv", "tsv", "md", "html", "parquet")
 EXPORTED = ("csv", "tsv", "json", "jsonl", "parquet", "table", "md", "html")
+REPORTED = {"html": "html", "md": "md", "json": "json", "csv": "zip"}
+"""How a report is written, and what the names of such files end in."""
 VIEWS = ("events", "pulls", "pushes", "deletes", "deliveries", "changes", "moves")
 SHELLS = ("bash", "zsh", "fish")
 
@@ -125,6 +127,12 @@ def destination(choices: Sequence[str] = FORMATS, default: str = "table") -> Dec
         return form(output(called))
 
     return decorate
+
+
+def form_of_report(output: Path | None) -> str:
+    """How a report is written if only the file says."""
+    suffix = output.suffix.lower().lstrip(".") if output is not None else ""
+    return next((form for form, ending in REPORTED.items() if suffix in (form, ending)), "html")
 
 
 def of_parameter(name: str, dimensions: Sequence[str] = DIMENSIONS, interval: str = "day") -> Decorator:

@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from regstats import figures, formats
 from regstats.answers import Answers
 from regstats.badges import METRICS as BADGES
+from regstats.briefing import stale
 from regstats.config import Settings
 from regstats.explore import drawn, explored, maintained
 from regstats.metrics import METRICS
@@ -202,9 +203,7 @@ def _leaders(answers: Answers, view: View) -> Table:
 
 def _stale(answers: Answers, view: View) -> Table:
     """Popular but stale: what is pulled, and graded D or worse."""
-    frame = maintained(answers, view.asked())
-    worst = frame[frame["grade"].isin(["D", "E", "F"]) & frame["pulls"].gt(0)]
-    return listed(worst, view, _STALE, _LEADERS)
+    return listed(stale(maintained(answers, view.asked())), view, _STALE, _LEADERS)
 
 
 def _health(answers: Answers) -> Table:

@@ -1,103 +1,112 @@
-"""The report: one HTML file with charts and tables that needs nothing else, not even a network."""
+"""The report: what a briefing says, as one HTML file that needs nothing else, or as Markdown, JSON, or CSV in a ZIP."""
 
-from datetime import timedelta
+import io
+import zipfile
+from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
+import msgspec
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.offline
 
-from regstats import charts, formats
-from regstats.parameters import Moment, Parameters
+from regstats import figures, formats
+from regstats.briefing import Briefing, Fact, Name, Section, Sentence, brief
+from regstats.parameters import Moment
 from regstats.stats import Stats
-from regstats.terminal import answer
+from regstats.terminal import answer, visible
 
 CHART_CONFIG = {"displaylogo": False, "responsive": True}
-_SHORT = timedelta(days=3)  # below that, a bar per hour says more than a bar per day
-_LEFT_OUT = ["first_pull", "first_push"]  # a table that fits the page
+_ROWS = 15
+"""Rows of a table in HTML, at most; all of them are in JSON and CSV."""
+_FEW = 10
+"""… and in Markdown, which goes into a chat."""
+_LEFT_OUT = ["first_pull", "first_push", "first_seen", "first_update"]
+"""So a table fits the page."""
+_DATE = (1980, 1, 1, 0, 0, 0)  # of files in a ZIP: the same report is the same bytes
 
 
-class Section(NamedTuple):
-    """A question, its chart and its table."""
+def write(
+    stats: Stats, out: Path, *, since: Moment | None = None, until: Moment | None = None, form: str = "html"
+) -> None:
+    """Writes the report of a window to a file, which appears when it is whole.
+
+    Raises InputError where the file cannot be written.
+    """
+    with answer(out) as file:
+        file.write(render(stats, since=since, until=until, form=form))
+
+
+def render(stats: Stats, *, since: Moment | None = None, until: Moment | None = None, form: str = "html") -> bytes:
+    """The report of a window in one of `FORMATS`; the same for the same store, window and `now`."""
+    return FORMATS[form](brief(stats, since=since, until=until))
+
+
+# HTML
+
+
+class _Shown(NamedTuple):
+    """A section as the page has it."""
 
     title: str
     question: str
     chart: str
     columns: list[str]
     numeric: list[bool]
-    rows: list[list[str]]
+    rows: list[list[tuple[str, float | None]]]
+    """Texts, and what they are sorted by where that is something else."""
+    left_out: int
 
 
-def write(stats: Stats, out: Path, *, since: Moment | None = None, until: Moment | None = None) -> None:
-    """Writes the report of a window to a file, which appears when it is whole.
-
-    Raises InputError where the file cannot be written.
-    """
-    with answer(out) as file:
-        file.write(render(stats, since=since, until=until).encode())
-
-
-def render(stats: Stats, *, since: Moment | None = None, until: Moment | None = None) -> str:
-    """The report of a window as HTML."""
-    window: Parameters = {"since": since, "until": until}
-    repositories, activity = stats.repositories(**window), stats.activity(**window)
-    cadence = stats.cadence(**window)
-    pulls = _series(stats, activity, window)
+def as_html(briefing: Briefing) -> str:
+    """A page for somebody who has three minutes; its tables sort."""
     template = environment().get_template("report.html")
     return template.render(
-        facts=_facts(repositories, activity),
-        window=_window(activity),
-        quarantined=len(stats.quarantine()),
-        excluded=str(stats.exclude),
-        sections=[
-            _section("Use", "How often is it pulled?", charts.pulls(pulls), repositories.drop(columns=_LEFT_OUT)),
-            _section(
-                "Maintenance", "How often is it updated?", charts.cadence(cadence), cadence.drop(columns="first_update")
-            ),
-            _section("Activity", "Who does what?", charts.activity(activity), activity),
-        ],
+        facts=[(fact.name, f"{fact.value:,}", _change(fact)) for fact in briefing.facts],
+        sentences=[[(text, isinstance(text, Name)) for text in sentence] for sentence in briefing.sentences],
+        window=window(briefing),
+        excluded=briefing.excluded,
+        sections=[_shown(section) for section in briefing.sections],
         plotly=plotly.offline.get_plotlyjs(),
+        sort=(resources.files("regstats") / "static" / "sort.js").read_text(encoding="utf-8"),
     )
 
 
-def _series(stats: Stats, activity: pd.DataFrame, window: Parameters) -> pd.DataFrame:
-    is_short = activity.empty or activity["last_seen"].max() - activity["first_seen"].min() <= _SHORT
-    parameters: Parameters = {**window, "interval": "hour" if is_short else "day"}
-    return stats.pulls(**parameters)
-
-
-def _facts(repositories: pd.DataFrame, activity: pd.DataFrame) -> dict[str, int]:
-    return {
-        "pulls": int(repositories["pulls"].sum()),
-        "pushes": int(repositories["pushes"].sum()),
-        "updates": int(repositories["updates"].sum()),
-        "repositories": len(repositories),
-        "actors": int(activity["actor"].notna().sum()),
-    }
-
-
-def _window(activity: pd.DataFrame) -> str:
-    if activity.empty:
+def window(briefing: Briefing) -> str:
+    """Of which time it is."""
+    if briefing.first is None or briefing.last is None:
         return "Nothing happened in this window."
-    first, last = activity["first_seen"].min(), activity["last_seen"].max()
-    return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+    asked = figures.window({"since": briefing.since, "until": briefing.until})
+    happened = f"events from {briefing.first:%Y-%m-%d %H:%M} to {briefing.last:%Y-%m-%d %H:%M} UTC"
+    return " · ".join([*asked, happened])
 
 
-def _section(title: str, question: str, figure: go.Figure, frame: pd.DataFrame) -> Section:
-    chart = figure.to_html(
-        full_html=False, include_plotlyjs=False, div_id=f"chart-{title.lower()}", config=CHART_CONFIG
+def _change(fact: Fact) -> str:
+    return "" if fact.change is None else f"{fact.change:+,.0%}"
+
+
+def _shown(section: Section) -> _Shown:
+    frame = section.frame.drop(columns=_LEFT_OUT, errors="ignore")
+    head = frame.head(_ROWS)
+    columns = [head[name] for name in head.columns]
+    cells = [list(zip(formats.short_cells(c), formats.sorted_by(c), strict=True)) for c in columns]
+    return _Shown(
+        section.title,
+        section.question,
+        _drawn(section.name, section.draw()) if section.draw and len(frame) else "",
+        [figures.words(str(name)) for name in head.columns],
+        [formats.is_numeric(head[name]) for name in head.columns],
+        [list(row) for row in zip(*cells, strict=True)],
+        len(frame) - len(head),
     )
-    columns = [formats.cells(frame[name]) for name in frame.columns]
-    return Section(
-        title,
-        question,
-        chart,
-        [str(name).replace("_", " ") for name in frame.columns],
-        [formats.is_numeric(frame[name]) for name in frame.columns],
-        [list(row) for row in zip(*columns, strict=True)],
-    )
+
+
+def _drawn(name: str, figure: go.Figure) -> str:
+    options: dict[str, Any] = {"full_html": False, "include_plotlyjs": False, "config": CHART_CONFIG}
+    return str(figure.to_html(div_id=f"chart-{name}", **options))
 
 
 def environment() -> jinja2.Environment:
@@ -105,6 +114,68 @@ def environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("regstats"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    filters: dict[str, Any] = {"thousands": "{:,}".format}
-    made.filters.update(filters)
+    made.filters["visible"] = visible
     return made
+
+
+# Text
+
+
+def as_markdown(briefing: Briefing) -> str:
+    """For a chat or a pull request: the totals, the sentences, and the first rows of each table."""
+    facts = ", ".join(f"{fact.value:,} {fact.name} {_change(fact)}".rstrip() for fact in briefing.facts)
+    sentences = "\n".join(f"- {_marked(sentence)}" for sentence in briefing.sentences)
+    lines = ["# Registry report", window(briefing), facts, sentences]
+    for section in briefing.sections:
+        if len(section.frame):
+            lines += [f"## {section.title}", section.question, _rows(section.frame)]
+    return "\n\n".join([*lines, f"Not counted: {formats.code(briefing.excluded)}"]) + "\n"
+
+
+def _marked(sentence: Sentence) -> str:
+    return "".join(formats.code(text) if isinstance(text, Name) else text for text in sentence)
+
+
+def _rows(frame: pd.DataFrame) -> str:
+    head = formats.as_markdown(frame.drop(columns=_LEFT_OUT, errors="ignore").head(_FEW)).rstrip("\n")
+    more = len(frame) - _FEW
+    return f"{head}\n\nand {more:,} more" if more > 0 else head
+
+
+def as_json(briefing: Briefing) -> str:
+    """An object: window, facts, sentences, and all rows of each table."""
+    said = {
+        "since": briefing.since,
+        "until": briefing.until,
+        "excluded": briefing.excluded,
+        "facts": {fact.name: {"value": fact.value, "before": fact.before} for fact in briefing.facts},
+        "sentences": ["".join(sentence) for sentence in briefing.sentences],
+        "tables": {section.name: formats.rows(section.frame) for section in briefing.sections},
+    }
+    return msgspec.json.format(msgspec.json.encode(said), indent=1).decode() + "\n"
+
+
+def as_zip(briefing: Briefing) -> bytes:
+    """A CSV file for each table, and one of the totals."""
+    totals = pd.DataFrame(
+        {
+            "name": [fact.name for fact in briefing.facts],
+            "value": [fact.value for fact in briefing.facts],
+            "before": pd.array([fact.before for fact in briefing.facts], dtype="Int64"),
+        }
+    )
+    tables = {"facts": totals} | {section.name: section.frame for section in briefing.sections}
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, frame in tables.items():
+            archive.writestr(zipfile.ZipInfo(f"{name}.csv", _DATE), formats.as_csv(frame), zipfile.ZIP_DEFLATED)
+    return file.getvalue()
+
+
+FORMATS: dict[str, Callable[[Briefing], bytes]] = {
+    "html": lambda briefing: as_html(briefing).encode(),
+    "md": lambda briefing: as_markdown(briefing).encode(),
+    "json": lambda briefing: as_json(briefing).encode(),
+    "csv": as_zip,
+}
+"""What `regstats report --format` can be."""

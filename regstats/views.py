@@ -13,8 +13,6 @@ WINDOWS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"
 _WINDOW = "30d"
 ROWS = 500
 """At most so many rows of a table."""
-_DIGEST = 19
-"""So many characters of a digest are shown."""
 
 
 class View(NamedTuple):
@@ -102,24 +100,13 @@ def table(frame: pd.DataFrame, view: View | None, columns: list[str], there: int
 
 
 _PAGES = {"repository": "repositories", "actor": "actors"}
-_PARTS = {"share": "{:.1%}", "change": "{:+,.0%}"}
 
 
 def _cells(column: "pd.Series[Any]", name: str, view: View | None) -> list[Cell]:
     if name in _PAGES:
         return [_named(value, name, view) for value in column]
-    if name in _PARTS:
-        return [Cell(formats.MISSING if pd.isna(value) else _PARTS[name].format(value)) for value in column]
-    if formats.kind(column) == "time":
-        return [Cell(formats.MISSING if pd.isna(value) else f"{value:%Y-%m-%d %H:%M}") for value in column]
-    if formats.kind(column) == "duration":
-        return [Cell(text, value=_seconds(at)) for text, at in zip(formats.cells(column), column, strict=True)]
-    texts = map(visible, formats.cells(column))
-    return [Cell(f"{text[:_DIGEST]}…" if name == "digest" and len(text) > _DIGEST else text) for text in texts]
-
-
-def _seconds(duration: Any) -> float | None:
-    return None if pd.isna(duration) else float(duration.total_seconds())
+    texts, values = formats.short_cells(column), formats.sorted_by(column)
+    return [Cell(text, value=value) for text, value in zip(texts, values, strict=True)]
 
 
 def _named(value: Any, column: str, view: View | None) -> Cell:

@@ -1,24 +1,35 @@
-"""The report: what it shows, and that names in it are text."""
+"""The report: what it shows, in each format, and that names in it are text."""
 
+import csv
+import io
+import json
 import re
+import zipfile
+from pathlib import Path
 
 import pytest
-from makers import NOW, days, make_event, make_push
+from makers import NOW, days, envelope, journalled, make_event, make_push
 
-from regstats import report
+from regstats import formats, report, sample
+from regstats.briefing import brief
 from regstats.errors import InputError
 from regstats.stats import Stats
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def html_of(stats, **window):
+    return report.render(stats, **window).decode()
 
 
 def test_names_in_the_report_are_text(stats_of):
     """Neither in the tables nor in the data of the charts does a name become part of the page."""
-    text = report.render(stats_of(make_event(repository=EVIL, actor=EVIL), make_push(tag=EVIL, repository=EVIL)))
+    text = html_of(stats_of(make_event(repository=EVIL, actor=EVIL), make_push(tag=EVIL, repository=EVIL)))
     assert "alert(1)" in text
     assert "<script>alert(1)" not in text
     assert "<img src=x" not in text
-    assert 3 == len(re.findall(r"<script\b", without_library(text)))  # one per chart
+    assert 4 == len(re.findall(r"<script\b", without_library(text)))  # three charts, and what sorts
 
 
 def without_library(text):
@@ -27,16 +38,19 @@ def without_library(text):
 
 
 def test_the_report_needs_nothing_else(stats_of):
-    """No address to be loaded, whatever the page is opened with."""
-    text = without_library(report.render(stats_of(make_event(), make_push())))
-    assert [] == re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!data:)[a-z]+:""", text)
+    """No address to be loaded, whatever the page is opened with; and it is small enough for a mail."""
+    text = html_of(stats_of(make_event(), make_push()))
+    assert [] == re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!data:)[a-z]+:""", without_library(text))
+    assert len(text.encode()) < 6_000_000
 
 
 def test_the_report_of_an_empty_store(store):
-    """Says so."""
-    text = report.render(Stats(store.root, now=NOW))
-    assert "Nothing happened in this window." in text
-    assert 3 == text.count("Nothing in this window.")
+    """Says so, in every format."""
+    stats = Stats(store.root, now=NOW)
+    assert 8 == html_of(stats).count("Nothing in this window.")
+    assert "Nothing happened in this window." in report.render(stats, form="md").decode()
+    tables = json.loads(report.render(stats, form="json"))["tables"]
+    assert {()} == {tuple(rows) for rows in tables.values()}
 
 
 def test_the_report_of_a_window(stats_of, tmp_path):
@@ -49,10 +63,58 @@ def test_the_report_of_a_window(stats_of, tmp_path):
     assert ">old<" not in text
 
 
-def test_the_report_is_the_same_for_the_same_numbers(stats_of):
+@pytest.mark.parametrize("form", report.FORMATS)
+def test_the_report_is_the_same_for_the_same_numbers(stats_of, form):
     """Byte for byte, so that it can be compared."""
     stats = stats_of(make_event(), make_push())
-    assert report.render(stats) == report.render(stats)
+    again = Stats(stats._engine._store.root, now=NOW)
+    assert report.render(stats, form=form) == report.render(again, form=form)
+
+
+@pytest.mark.parametrize("form", ["md", "json"])
+def test_the_report_of_the_sample(form):
+    """Word for word: `tests/golden/report.*`, which this writes anew where they are not there."""
+    made = report.render(Stats(sample.path(), now=sample.NOW), since="7d", form=form).decode()
+    golden = GOLDEN / f"report.{form}"
+    if not golden.exists():
+        golden.write_text(made)
+        pytest.fail(f"{golden} was not there; look at what is there now.")
+    assert golden.read_text() == made
+
+
+def test_markdown_is_for_a_chat(stats_of):
+    """Names are code, and of many rows there are ten."""
+    names = ["@everyone", *(f"team/app-{number:02}" for number in range(12))]
+    text = report.render(stats_of(*(make_event(repository=name) for name in names)), form="md").decode()
+    assert "`@everyone`" in text
+    assert [] == re.findall(r"(?<!`)@everyone", text)
+    assert "and 3 more" in text
+
+
+def test_json_has_all_rows(stats_of):
+    """As the metrics have them."""
+    stats = stats_of(*(make_event(repository=f"team/app-{number}") for number in range(60)))
+    told = json.loads(report.render(stats, since="7d", form="json"))
+    assert formats.rows(stats.top(since="7d")) == told["tables"]["use"]
+    assert {"value": 60, "before": 0} == told["facts"]["pulls"]
+    assert "2026-11-17T12:00:00Z" == told["since"]
+
+
+def test_csv_is_a_zip_of_tables(stats_of):
+    """One of the totals, and one for each question."""
+    stats = stats_of(*(make_event(repository=f"team/app-{number}") for number in range(3)))
+    archive = zipfile.ZipFile(io.BytesIO(report.render(stats, form="csv")))
+    sections = brief(stats).sections
+    assert ["facts.csv", *(f"{section.name}.csv" for section in sections)] == archive.namelist()
+    assert formats.as_csv(stats.top()) == archive.read("use.csv").decode()
+    rows = list(csv.reader(io.StringIO(archive.read("facts.csv").decode())))
+    assert [["name", "value", "before"], ["pulls", "3", ""]] == rows[:2]
+
+
+def test_what_was_not_understood_is_told(store):
+    """A reader has to know whether the numbers can be trusted."""
+    journalled(store, envelope(make_event()), b"garbage")
+    assert "1 delivery not understood" in html_of(Stats(store.root, now=NOW))
 
 
 def test_a_report_appears_when_it_is_whole(stats_of, tmp_path, monkeypatch):

@@ -45,8 +45,8 @@ def test_the_demo_shows_everything(tmp_path, environment, chromium, counted):
         assert (tmp_path / place).exists()
     page, console = chromium(tmp_path / "report.html")
     assert [] == console
-    assert 3 == len(re.findall(r'<div id="chart-\w+" class="plotly-graph-div js-plotly-plot', page))
-    assert page.count('class="main-svg"') >= 3
+    assert 6 == len(re.findall(r'<div id="chart-\w+" class="plotly-graph-div js-plotly-plot', page))
+    assert page.count('class="main-svg"') >= 6
     assert page.count("<tr>") > 30
     chromium(tmp_path / "report.html", picture=tmp_path / "report.png")
     assert b"\x89PNG" == (tmp_path / "report.png").read_bytes()[:4]
