@@ -2,8 +2,20 @@
 
 import base64
 
+from makers import fill
+
 from regstats.app import create_app
 from regstats.config import Read, Settings
+from regstats.sealing import seal
+from regstats.store import Store
+
+
+def filled(folder):
+    """A store that nobody writes to any more."""
+    store = Store(folder / "store", create=True)
+    fill(store)
+    seal(store)
+    return store
 
 
 def reader(store, **settings):

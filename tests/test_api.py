@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 import pandas as pd
 import pytest
-from asking import reader
+from asking import filled, reader
 from makers import NOW, fill
 
 from regstats import answers, formats, web
@@ -22,7 +22,6 @@ from regstats.errors import ParameterError
 from regstats.metrics import METRICS
 from regstats.sealing import seal
 from regstats.stats import Stats
-from regstats.store import Store
 
 ENVELOPE = ["metric", "since", "until", "interval", "tz", "as_of", "excluded", "total", "limit", "offset", "data"]
 ASKED = {
@@ -45,11 +44,7 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A store that nobody writes to any more."""
-    store = Store(tmp_path_factory.mktemp("api") / "store", create=True)
-    fill(store)
-    seal(store)
-    return store
+    return filled(tmp_path_factory.mktemp("api"))
 
 
 @pytest.fixture(scope="module", autouse=True)

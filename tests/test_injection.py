@@ -4,14 +4,12 @@ import hashlib
 from urllib.parse import quote, urlencode
 
 import pytest
-from asking import reader
-from makers import NOW, envelope, fill, journalled, make_event
+from asking import filled, reader
+from makers import NOW, envelope, journalled, make_event
 
 from regstats.config import Read
 from regstats.metrics import METRICS
 from regstats.parameters import FILTERS
-from regstats.sealing import seal
-from regstats.store import Store
 
 PAYLOADS = [
     "' or 1=1 --",
@@ -49,10 +47,7 @@ LITERAL = [payload for payload in PAYLOADS if not {"*", "\\", "\0"} & {*payload}
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A store in which nothing is named like that."""
-    store = Store(tmp_path_factory.mktemp("injection") / "store", create=True)
-    fill(store)
-    seal(store)
-    return store
+    return filled(tmp_path_factory.mktemp("injection"))
 
 
 @pytest.fixture(scope="module")
