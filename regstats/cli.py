@@ -141,7 +141,7 @@ def _imported(file: Path, store: Any, source: str) -> str:
 def compact(data: str, file: Path | None) -> None:
     """Puts the store in order, as a running collector does by itself.
 
-    Merges the parts of each date, accounts for the pulls of closed dates, gathers them by month when it is over, drops
+    Merges the parts of each date, accounts for the pulls of closed dates, gathers them by month, drops
     what is older than [retention] allows, and removes what a crash left behind. Parts that were replaced are kept for
     ten minutes, for readers.
     """

@@ -8,6 +8,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,6 @@ from regstats.database import connect, connect_for_upkeep, literal, read_parquet
 from regstats.parts import (
     COMPRESSION_LEVEL,
     DELIVERIES,
-    EDGE,
     EVENTS,
     KEYS,
     TABLES,
@@ -202,22 +202,23 @@ def _unaccounted(store: Store, now: datetime) -> list[date]:
 
 
 def _closed(store: Store, now: datetime) -> list[date]:
+    """The closed dates of which there are events, in order."""
     return [day for day in by_date(store.manifest().parts, "events") if accounting.is_closed(day, now)]
 
 
 def gather(store: Store, now: datetime) -> int:
-    """Makes one part of what is derived from the dates of a month that is over; how many parts that saved."""
+    """Makes one part of what is derived from the closed dates of a month; how many parts that saved."""
     saved = 0
     for table in _GATHERED:
         with store.exclusive():
-            for month in _months(store, now):
-                saved += _gather(store, table, month)
+            for month, days in groupby(_closed(store, now), _month):
+                saved += _gather(store, table, month, list(days))
     return saved
 
 
-def _gather(store: Store, table: _Gathered, month: date) -> int:
+def _gather(store: Store, table: _Gathered, month: date, days: list[date]) -> int:
     parts = store.manifest().parts
-    days, kept = [day for day in by_date(parts, "events") if _month(day) == month], table.kept(parts)
+    kept = table.kept(parts)
     if not kept.keys() >= set(days):
         return 0
     mine = [part for part in parts if part.table == table.table and _month(part.date) == month]
@@ -230,11 +231,6 @@ def _gather(store: Store, table: _Gathered, month: date) -> int:
     rows = f"from ({' union all '.join(queries)}) order by date, {table.order}"
     store.commit(add=[_copied(store, made, rows, _ROW_GROUP)], drop=mine)
     return len(mine) - 1
-
-
-def _months(store: Store, now: datetime) -> list[date]:
-    """The months that are over, and of which there are events."""
-    return sorted({_month(day) for day in _closed(store, now)} - {_month((now - EDGE).date())})
 
 
 def _month(day: date) -> date:

@@ -2,8 +2,8 @@
 
 DATA/deliveries/date=<received>/<part>.parquet
 DATA/events/date=<event date>/<part>.parquet
-DATA/pulls/date=<date of the pull>/<part>.parquet     derived from events (`accounting`)
-DATA/pulls/month=<month>/<part>.parquet               likewise, of months that are over
+DATA/pulls/month=<month>/<part>.parquet               derived from the events of closed dates (`accounting`)
+DATA/pulls/date=<date of the pull>/<part>.parquet     likewise, of a date that is not with its month yet
 DATA/changes/…, DATA/moves/…, DATA/blobs/…            like pulls
 """
 

@@ -141,7 +141,7 @@ def everywhere(*spans):
     return sorted(f"{table}/{span}" for table in DERIVED for span in spans)
 
 
-def test_what_is_derived_lies_by_month_when_it_is_over(two_months):
+def test_what_is_derived_lies_by_month(two_months):
     """One file for each date of some years would take longer to open than to read. The rows are the same."""
     dates = everywhere("date=2026-10-30", "date=2026-10-31", "date=2026-11-01")
     before = answers(two_months)
@@ -149,18 +149,22 @@ def test_what_is_derived_lies_by_month_when_it_is_over(two_months):
     compact(two_months, NOW, closed=False)
     assert (dates, before) == (derived_files(two_months), answers(two_months))
     assert 4 == compact(two_months, NOW).gathered
-    assert everywhere("date=2026-11-01", "month=2026-10") == derived_files(two_months)
+    assert everywhere("month=2026-10", "month=2026-11") == derived_files(two_months)
     assert before == answers(two_months)
     assert (0, []) == (compact(two_months, NOW).gathered, check(two_months, NOW, deep=True))
 
 
 @pytest.mark.parametrize(
-    ("now", "is_over"),
-    [(datetime(2026, 11, 1, 2, 59, tzinfo=UTC), False), (datetime(2026, 11, 1, 3, tzinfo=UTC), True)],
+    ("now", "dates"),
+    [(datetime(2026, 11, 1, 2, 59, tzinfo=UTC), [30]), (datetime(2026, 11, 1, 3, tzinfo=UTC), [30, 31])],
 )
-def test_a_month_is_over_when_its_last_date_is_closed(two_months, now, is_over):
+def test_a_month_that_is_not_over_grows_by_each_date_that_is_closed(two_months, now, dates):
+    """So whoever asks for some days near the end of it opens one file, and not one for each."""
+    before = answers(two_months)
     compact(two_months, now)
-    assert is_over == any("month=2026-10" in path for path in derived_files(two_months))
+    assert everywhere("month=2026-10") == derived_files(two_months)
+    assert {dates[-1]} == {p.contents[-1].date.day for p in two_months.manifest().parts if p.table in DERIVED}
+    assert (before, []) == (answers(two_months), check(two_months, now, deep=True))
 
 
 @pytest.mark.parametrize("day", [30, 31])
@@ -179,7 +183,7 @@ def test_late_events_of_a_month_that_lies_in_one_part(two_months, day, sealed):
     assert {f"pulls/date=2026-10-{day}", "pulls/month=2026-10"} < set(derived_files(two_months))
     assert (expected, []) == (answers(two_months), check(two_months, NOW, deep=True))
     compact(two_months, NOW)
-    assert everywhere("date=2026-11-01", "month=2026-10") == derived_files(two_months)
+    assert everywhere("month=2026-10", "month=2026-11") == derived_files(two_months)
     assert (expected, []) == (answers(two_months), check(two_months, NOW, deep=True))
 
 
@@ -192,19 +196,19 @@ def test_a_month_is_gathered_when_all_of_it_is_accounted_for(two_months):
     assert 0 == gather(two_months, NOW)
     compact(two_months, NOW)
     assert expected == answers(two_months)
-    assert everywhere("date=2026-11-01", "month=2026-10") == derived_files(two_months)
+    assert everywhere("month=2026-10", "month=2026-11") == derived_files(two_months)
 
 
 def test_retention_of_a_part_of_a_month(two_months):
     """What is derived from dates that are too old goes from the month's part, too."""
     compact(two_months, NOW)
     compact(two_months, datetime(2026, 11, 2, 12, tzinfo=UTC), Retention(events="2d"))
-    assert everywhere("date=2026-11-01", "month=2026-10") == derived_files(two_months)
-    (part,) = [part for part in two_months.manifest().parts if part.table == "pulls" and part.days]
+    assert everywhere("month=2026-10", "month=2026-11") == derived_files(two_months)
+    part = next(part for part in two_months.manifest().parts if part.table == "pulls")
     assert {(OCTOBER + days(1)).date()} == set(pq.read_table(two_months.path_of(part))["date"].to_pylist())
     assert [6, 6] == answers(two_months)[1]["pulls"]
     compact(two_months, datetime(2026, 11, 3, 12, tzinfo=UTC), Retention(events="2d"))
-    assert everywhere("date=2026-11-01") == derived_files(two_months)
+    assert everywhere("month=2026-11") == derived_files(two_months)
 
 
 def updates(store):
@@ -347,7 +351,7 @@ def test_retention(many_parts):
     assert everything == many_parts.manifest().parts
     assert 1 == compact(many_parts, NOW, Retention(deliveries="1d")).expired
     assert ["blobs", "changes", "events", "moves", "pulls"] == [
-        p.table for p in many_parts.manifest().parts if p.date == (NOW - days(2)).date()
+        p.table for p in many_parts.manifest().parts if p.contents[0].date == (NOW - days(2)).date()
     ]
     assert 5 == compact(many_parts, NOW, Retention(events="1d")).expired
     assert {NOW.date()} == {p.date for p in many_parts.manifest().parts}
