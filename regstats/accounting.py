@@ -7,8 +7,9 @@ registry holds, and the sizes of what is pushed, apart from the many others.
 So a date is derived from its own events, pulls also from its neighbours', by whoever needs it: a reader for dates that
 are open, the collector once for a date that is closed. The rows are the same.
 
-What is kept of the closed dates of a month lies in one part: a file for each date of some years takes longer to open than
-to read. Of such a part a date may be out of date, and then have a part of its own until the month is gathered again.
+What is kept of the closed dates of a month lies in one part: a file for each date of some years takes longer to open
+than to read. Of such a part a date may be out of date, and then have a part of its own until the month is gathered
+again.
 """
 
 import hashlib

@@ -31,8 +31,12 @@ from regstats.store import Snapshot, Store
 _MADE: dict[str, Derived] = {f"all_{derived.table}": derived for derived in DERIVED}
 """Views of what is kept of closed dates, and made for all others: only when somebody asks, because it takes a while."""
 _WRITTEN = {"changes": "from all_changes", "moves": "from all_moves"}
+_LOOKED_UP = {"deleted_manifests": sql_text("views/deleted_manifests")}
+"""Few rows that are looked for among many: once for as long as nothing comes."""
 _COUNTED = {"pulls": "from all_pulls"} | {view: sql_text(f"views/{view}") for view in ("pushes", "deletes")}
 """Views without those who are excluded."""
+_TEXTS = _WRITTEN | _LOOKED_UP | _COUNTED
+_NAMES = frozenset({"all_moves"} | _MADE.keys() | _TEXTS.keys())
 
 _EDGE = f"to_microseconds({EDGE // timedelta(microseconds=1)})"
 
@@ -118,8 +122,8 @@ class Engine:
     def _define_what_is_named(self, sql: str) -> None:
         """The views that a query is about, and before them those that they are about."""
         named = set(re.findall(r"\w+", re.sub(r"--.*", "", sql)))
-        for view in (named & ({"all_moves"} | _MADE.keys() | _WRITTEN.keys() | _COUNTED.keys())) - self._defined:
-            self._define_what_is_named(_WRITTEN.get(view) or _COUNTED.get(view) or "")
+        for view in (named & _NAMES) - self._defined:
+            self._define_what_is_named(_TEXTS.get(view, ""))
             if view == "all_moves":
                 self._define_what_is_named("all_changes")
                 self._derive_moves()
@@ -127,6 +131,8 @@ class Engine:
                 self._derive(_MADE[view])
             elif view in _WRITTEN:
                 self._connection.execute(f"create or replace view {view} as {_WRITTEN[view]}")
+            elif view in _LOOKED_UP:
+                self._connection.execute(f"create or replace table {view} as {_LOOKED_UP[view]}")
             else:
                 self._define_counted(view, _COUNTED[view])
             self._defined.add(view)
