@@ -52,7 +52,9 @@ th, td {{ padding: .2em .8em; border-bottom: 1px solid #ddd; text-align: left; w
 
 def rows(frame: pd.DataFrame) -> list[Row]:
     """The rows of a frame as JSON values: times ISO 8601, plain dates, durations in seconds, missing values None."""
-    columns = {str(name): _json_values(frame[name]) for name in frame.columns}
+    bare = frame.copy(deep=False)
+    bare.attrs = {}  # pandas would copy them with every column
+    columns = {str(name): _json_values(bare[name]) for name in bare.columns}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
@@ -234,8 +236,9 @@ def _html_row(tag: str, kinds: list[str], row: Iterable[str]) -> str:
 
 
 def _json_values(column: pd.Series[Any]) -> list[Any]:
-    say = _FOR_PROGRAMS[kind(column)]
-    return [None if value is None else say(value) for value in _values(column)]
+    say = _FOR_PROGRAMS.get(kind(column))
+    values = _values(column)
+    return [None if value is None else say(value) for value in values] if say else values
 
 
 def _values(column: pd.Series[Any]) -> list[Any]:
@@ -267,6 +270,8 @@ def kind(column: pd.Series[Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
     value = value.item() if hasattr(value, "item") else value
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
@@ -287,10 +292,9 @@ _FOR_PROGRAMS: dict[str, Callable[[Any], Any]] = {
     "time": _iso,
     "date": "{:%Y-%m-%d}".format,
     "duration": lambda value: value.total_seconds(),
-    "fraction": _plain,
-    "count": _plain,
     "text": _plain,
 }
+"""Numbers are as they are."""
 
 FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
     "table": as_table,

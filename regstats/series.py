@@ -38,10 +38,11 @@ def filled(frame: pd.DataFrame, all_periods: pd.DatetimeIndex, by: Iterable[str]
     """
     columns = list(by)
     every = pd.DataFrame({"period": all_periods})
-    if columns:
-        groups = frame[columns].drop_duplicates().sort_values(columns, na_position="first")
-        _refuse_too_many(len(groups), len(every), columns)
-        every = every.merge(groups, how="cross")
+    if not columns:
+        return frame.set_index("period").reindex(every["period"], fill_value=0).reset_index()
+    groups = frame[columns].drop_duplicates().sort_values(columns, na_position="first")
+    _refuse_too_many(len(groups), len(every), columns)
+    every = every.merge(groups, how="cross")
     whole = every.merge(frame, how="left", on=["period", *columns])
     counts = frame.columns.difference(["period", *columns])
     return whole.fillna(dict.fromkeys(counts, 0)).astype(dict.fromkeys(counts, "int64"))

@@ -344,8 +344,9 @@ def _without_gaps(frame: pd.DataFrame, query: Query) -> pd.DataFrame:
     seen = [moment.to_pydatetime() for moment in _instants(frame["period"], query.tz)]
     first = query.since or min(seen)
     last = max(query.end - timedelta(microseconds=1), *seen, first)
+    attrs, frame.attrs = frame.attrs, {}  # pandas would copy them with every step
     whole = filled(frame, periods(first, last, query.interval, query.tz), query.by)
-    whole.attrs = frame.attrs
+    whole.attrs = attrs
     return whole
 
 
