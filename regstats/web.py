@@ -98,7 +98,8 @@ def _key() -> tuple[str, bytes]:
 def _failed(error: Exception) -> AnyResponse:
     """An error for a program, or for a person if that is who asks."""
     known = _understood(error)
-    if request.blueprint == "page" and request.accept_mimetypes.accept_html:
+    form = request.accept_mimetypes.best_match(["application/problem+json", "text/html"])
+    if request.blueprint in ("page", None) and form == "text/html":
         return problem(known, pages.wrong(known))
     return problem(known)
 

@@ -289,6 +289,22 @@ def test_each_metric_has_its_own_parameters(client, path, detail):
 
 
 @pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html"),
+        ("application/json", "application/problem+json"),
+        ("*/*", "application/problem+json"),
+        (None, "application/problem+json"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/nosuch", "/explore/nosuch"])
+def test_who_asks_for_a_page_that_is_not_there_gets_one(client, path, accept, form):
+    """A person in a browser; a program gets a problem."""
+    answer = client.get(path, headers={"Accept": accept} if accept else {})
+    assert (404, form) == (answer.status_code, answer.mimetype)
+
+
+@pytest.mark.parametrize(
     "metric", ["nosuch", "sql", "quarantine", "_ask", "__class__", "Pulls", "%00", "%ff", "top%20"]
 )
 def test_an_unknown_metric_is_not_found(client, metric):
