@@ -6,6 +6,7 @@
 """
 
 import importlib
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NOBODY", "Exclude", "RegstatsError", "charts", "notebook", "open"]
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library says nothing where nobody listens
 
 
 def open(  # noqa: A001

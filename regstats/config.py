@@ -4,7 +4,7 @@ import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from regstats import agenda
+from regstats.agenda import Alert, Destination, Mail, Reports, Schedule
 from regstats.errors import ConfigError
 from regstats.events import TORN
 
@@ -153,8 +155,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     read: Read = Read()
     exclude: Exclude = Exclude()
     retention: Retention = FOR_EVER
+    mail: Mail | None = None
+    destinations: dict[str, Destination] = {}
+    report: Reports = Reports()
+    alert: list[Alert] = []
 
     def __post_init__(self) -> None:
+        agenda.check(self.mail, self.destinations, self.report.schedule, self.alert)
         _check_networks("allow", self.allow)
         _check_networks("trusted_proxies", self.trusted_proxies)
         if TORN in self.sources:
@@ -176,7 +183,18 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 _LISTS = ("allow", "trusted_proxies")  # in a variable: separated by commas
-_TABLES: dict[str, type[Struct]] = {"exclude": Exclude, "retention": Retention, "read": Read}
+_TABLES: dict[str, type[Struct]] = {
+    "sources.*": Source,
+    "read": Read,
+    "exclude": Exclude,
+    "retention": Retention,
+    "mail": Mail,
+    "destinations.*": Destination,
+    "report": Reports,
+    "report.schedule.*": Schedule,
+    "alert.*": Alert,
+}
+"""What tables may be in the file; `*` is any name, or any entry of a list."""
 
 
 def load(file: Path | None = None, environ: Mapping[str, str] = os.environ, **options: Any) -> Settings:
@@ -233,20 +251,28 @@ def _read(path: Path | None) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     _refuse_unknown(str(path), values, Settings.__struct_fields__)
-    for table, known in _TABLES.items():
-        _refuse_unknown(f"{path} [{table}]", _keys(values.get(table)), known.__struct_fields__)
-    for name in _keys(values.get("sources")):
-        _refuse_unknown(f"{path} [sources.{name}]", _keys(values["sources"][name]), Source.__struct_fields__)
+    for pattern, known in _TABLES.items():
+        for name, table in _tables(values, pattern.split(".")):
+            _refuse_unknown(f"{path} [{name}]", table, known.__struct_fields__)
     return values
 
 
-def _keys(table: object) -> list[str]:
-    """The keys of a table; none where something else stands, which is refused later."""
-    return list(table) if isinstance(table, dict) else []
+def _tables(value: Any, pattern: list[str], at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tables that are where a pattern says, with their names; what is none is refused later."""
+    if not pattern:
+        if isinstance(value, dict):
+            yield at, value
+        return
+    key, *rest = pattern
+    items = dict(enumerate(value, 1)) if isinstance(value, list) else value if isinstance(value, dict) else {}
+    for name, inner in items.items():
+        if key in ("*", name):
+            yield from _tables(inner, rest, f"{at}.{name}".lstrip("."))
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    names = [name for name in Settings.__struct_fields__ if name not in ("sources", *_TABLES)]
+    tables = {pattern.partition(".")[0] for pattern in _TABLES}
+    names = [name for name in Settings.__struct_fields__ if name not in tables]
     given = {key.removeprefix("REGSTATS_").lower(): value for key, value in environ.items() if _is_ours(key)}
     _refuse_unknown("The environment (REGSTATS_*)", given, [*names, *_NO_SETTINGS])
     settings = {key: value for key, value in given.items() if key not in _NO_SETTINGS}

@@ -29,6 +29,10 @@ class InputError(RegstatsError):
     """A file given to `regstats import` cannot be read."""
 
 
+class DeliveryError(RegstatsError):
+    """Something did not arrive where it was sent."""
+
+
 class StoreError(RegstatsError):
     """The store on disk is not what it should be."""
 

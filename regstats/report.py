@@ -75,6 +75,20 @@ def as_html(briefing: Briefing) -> str:
     )
 
 
+def as_mail(briefing: Briefing) -> str:
+    """The summary as HTML for a mail: no script, no style sheet, nothing from anywhere."""
+    return (
+        environment()
+        .get_template("mail.html")
+        .render(
+            title="Registry report",
+            facts=[(fact.name, f"{fact.value:,}", _change(fact)) for fact in briefing.facts],
+            sentences=[[(text, isinstance(text, Name)) for text in sentence] for sentence in briefing.sentences],
+            window=window(briefing),
+        )
+    )
+
+
 def window(briefing: Briefing) -> str:
     """Of which time it is."""
     if briefing.first is None or briefing.last is None:
@@ -123,13 +137,22 @@ def environment() -> jinja2.Environment:
 
 def as_markdown(briefing: Briefing) -> str:
     """For a chat or a pull request: the totals, the sentences, and the first rows of each table."""
-    facts = ", ".join(f"{fact.value:,} {fact.name} {_change(fact)}".rstrip() for fact in briefing.facts)
-    sentences = "\n".join(f"- {_marked(sentence)}" for sentence in briefing.sentences)
-    lines = ["# Registry report", window(briefing), facts, sentences]
+    lines = _head(briefing)
     for section in briefing.sections:
         if len(section.frame):
             lines += [f"## {section.title}", section.question, _rows(section.frame)]
     return "\n\n".join([*lines, f"Not counted: {formats.code(briefing.excluded)}"]) + "\n"
+
+
+def as_summary(briefing: Briefing) -> str:
+    """The same without tables: what stands in a mail, or in a chat that has none."""
+    return "\n\n".join(_head(briefing)) + "\n"
+
+
+def _head(briefing: Briefing) -> list[str]:
+    facts = ", ".join(f"{fact.value:,} {fact.name} {_change(fact)}".rstrip() for fact in briefing.facts)
+    sentences = "\n".join(f"- {_marked(sentence)}" for sentence in briefing.sentences)
+    return ["# Registry report", window(briefing), facts, sentences]
 
 
 def _marked(sentence: Sentence) -> str:

@@ -27,7 +27,7 @@ from regstats.upkeep import Upkeep
 
 _log = getLogger(__name__)
 
-_COMPACT_SECONDS, _REPORT_SECONDS = 15, 60
+_COMPACT_SECONDS, _SEND_SECONDS, _REPORT_SECONDS = 15, 15, 60
 _STOP_SECONDS = 5  # for what is under way when the server stops; then workers are killed, and nothing answered is lost
 
 
@@ -56,6 +56,7 @@ def _collect(settings: Settings, store: Store) -> None:
             _every(settings.seal_interval, upkeep.seal),
             _every(_COMPACT_SECONDS, upkeep.compact),
             _every(_REPORT_SECONDS, upkeep.report),
+            _every(_SEND_SECONDS, upkeep.send),
         ):
             _run(settings, store)
     finally:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,6 +16,9 @@ from regstats.stats import Stats
 from regstats.store import Store, utc_now
 from regstats.totals import Totals, Use
 
+if TYPE_CHECKING:
+    from regstats.dispatch import Dispatch
+
 _log = logging.getLogger(__name__)
 
 _CLOSED = timedelta(hours=1)  # how often closed dates are merged into one part: late events have them written anew
@@ -26,13 +30,14 @@ class Upkeep:
 
     def __init__(self, store: Store, settings: Settings, now: Callable[[], datetime] = utc_now) -> None:
         self._store = store
-        self._retention = settings.retention
+        self._settings = settings
         self._now = now
         self._closed_at: datetime | None = None
         self._stats = Stats(store.root, exclude=settings.exclude)
         self._stats.now = None  # a collector lives by the clock, whatever $REGSTATS_NOW says
         self._totals: Totals | None = None
-        for step in ("seal", "compact", "count", "report"):
+        self._sender: Dispatch | None = None
+        for step in ("seal", "compact", "count", "report", "dispatch"):
             monitoring.FAILED.labels(step)  # it is 0 now: else Prometheus would not see that it grew to 1
 
     def seal(self) -> None:
@@ -42,6 +47,11 @@ class Upkeep:
     def compact(self) -> None:
         """Merges, accounts, drops what is too old, removes what is of no use."""
         self._attempt("compact", self._compact)
+
+    def send(self) -> None:
+        """Sends the reports that are due, and alerts, if the settings name any."""
+        if self._settings.report.schedule or self._settings.alert:
+            self._attempt("dispatch", self._dispatch)
 
     def report(self) -> None:
         """Publishes the health metric for `/healthz`, and for `/metrics` how often each repository was used."""
@@ -70,11 +80,17 @@ class Upkeep:
         now = self._now()
         closed = self._closed_at is None or now - self._closed_at >= _CLOSED
         with monitoring.COMPACT.time():
-            done = compact(self._store, now, self._retention, closed=closed)
+            done = compact(self._store, now, self._settings.retention, closed=closed)
         if closed:
             self._closed_at = now
         if done.expired or done.removed or (closed and done.merged):
             _log.info("The store was put in order.", extra={"fields": done._asdict()})
+
+    def _dispatch(self) -> None:
+        from regstats.dispatch import Dispatch  # and with it plotly, which many a collector never needs
+
+        self._sender = self._sender or Dispatch(self._store, self._settings, self._now)
+        self._sender.tick()
 
     def _report(self) -> None:
         rows = FORMATS["json"](self._stats.health(since=_SHOWN))

@@ -9,7 +9,7 @@ import regstats
 
 ROOT = Path(regstats.__file__).parent
 ORDER = """
-    errors events config addresses useragents
+    errors events agenda config addresses useragents
     payloads.distribution payloads
     journal parts store sealing
     database accounting moves compact rebuild check
@@ -17,6 +17,7 @@ ORDER = """
     sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__
     engine parameters metrics queries series stats
     terminal formats exports figures charts notebook briefing report
+    outbox delivery schedule alerts dispatch
     logs monitoring totals senders access connections collector status
     answers openapi api badges assets views explore pages web app upkeep server demo
     notebooks lab notebook_report
