@@ -207,8 +207,8 @@ def rehearse(alert: Alert, facts_at: Callable[[datetime], Facts], since: datetim
     """
     entries: Entries = {}
     pause = max(span_of(alert.every), timedelta(hours=1), (now - since) / _LOOKS)
-    for number in range(int((now - since) / pause) + 1):
-        at = min(since + number * pause, now)
+    for ago in range(int((now - since) / pause), -1, -1):
+        at = now - ago * pause
         told, entries = step(alert, at, holding(alert, facts_at(at)), entries)
         if any(told):
             yield Moment(at, told)

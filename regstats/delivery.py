@@ -11,7 +11,6 @@ from email.utils import format_datetime
 from logging import getLogger
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -132,16 +131,17 @@ def _why(error: Exception) -> str:
 
 def _to_webhook(message: Message, destination: Destination) -> None:
     url = revealed(destination.webhook or "")
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not re.match(r"https?://[^/]", url):
         raise DeliveryError(f"The webhook of {message.to!r} is not an address that begins with https:// or http://.")
     headers = {"Content-Type": "application/json", "User-Agent": "regstats", "Idempotency-Key": message.id}
     body = msgspec.json.encode(STYLES[destination.style](message))
-    request = urllib.request.Request(url, body, headers)  # noqa: S310 - looked at above
     try:
+        request = urllib.request.Request(url, body, headers)  # noqa: S310 - looked at above
         with _opener.open(request, timeout=_TIMEOUT) as answer:
             answer.read(1024)
     except urllib.error.HTTPError as error:
-        said = visible(error.read(200).decode(errors="replace").strip())
+        with error:
+            said = visible(error.read(200).decode(errors="replace").strip())
         raise DeliveryError(f"The webhook of {message.to!r} answered {error.code} {said}".rstrip()) from None
     except (OSError, ValueError) as error:
         # Not the address, which may be secret.

@@ -10,15 +10,17 @@ from regstats.agenda import Schedule
 from regstats.errors import ConfigError
 
 _DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
-_MINUTE = timedelta(minutes=1)
+_CHANGE = timedelta(hours=2)
+"""Clocks are not set by more."""
 
 
 def latest(schedule: Schedule, now: datetime) -> datetime:
     """The last time until now at which it was due, in UTC."""
-    local = now.replace(second=0, microsecond=0).astimezone(ZoneInfo(schedule.tz))
-    begin = next(CronSim(schedule.cron, local, reverse=True))
-    # Going back, a time that is left out when clocks are set forward is not found; going forward, the one instead is.
-    times = (time.astimezone(UTC) for time in CronSim(schedule.cron, begin - _MINUTE))
+    zone = ZoneInfo(schedule.tz)
+    before = next(CronSim(schedule.cron, now.replace(second=0, microsecond=0).astimezone(zone), reverse=True))
+    # Going back, what clocks leave out when they are set is not found as it is going forward, so the last step is that.
+    begin = (before.astimezone(UTC) - _CHANGE).astimezone(zone)
+    times = (time.astimezone(UTC) for time in CronSim(schedule.cron, begin))
     return list(itertools.takewhile(lambda time: time <= now, times))[-1]
 
 
