@@ -43,15 +43,15 @@ def can_be_had(port):
     return True
 
 
-def wait_until(condition, what):
+def wait_until(condition, what, patience=PATIENCE):
     """Polls until the condition holds, and returns what it gave."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         result = condition()
         if result:
             return result
         time.sleep(0.05)
-    pytest.fail(f"waited {PATIENCE} s for {what}")
+    pytest.fail(f"waited {patience} s for {what}")
 
 
 def listens(port):
