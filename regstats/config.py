@@ -47,6 +47,11 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True):
         _check_networks("allow", self.allow)
 
 
+def _listed(lists: Struct) -> str:
+    named = {name: values for name, values in msgspec.to_builtins(lists).items() if values}
+    return "; ".join(f"{name} {', '.join(values)}" for name, values in named.items())
+
+
 class Exclude(Struct, frozen=True, forbid_unknown_fields=True):
     """Who is not counted, `[exclude]`: by client, actor or network. A pull through a proxy is counted at the proxy."""
 
@@ -58,8 +63,7 @@ class Exclude(Struct, frozen=True, forbid_unknown_fields=True):
     """Addresses, `10.0.0.0/8` or `192.0.2.7`."""
 
     def __str__(self) -> str:
-        named = {name: values for name, values in msgspec.to_builtins(self).items() if values}
-        return "; ".join(f"{name} {', '.join(values)}" for name, values in named.items()) or "nobody"
+        return _listed(self) or "nobody"
 
     def __post_init__(self) -> None:
         _check_networks("exclude.networks", self.networks)
@@ -121,6 +125,22 @@ class Retention(Struct, frozen=True, forbid_unknown_fields=True):
 FOR_EVER = Retention()
 
 
+class Team(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who has reports of their own, `[teams.NAME]`. Of several that something belongs to, the first one counts."""
+
+    repositories: list[str] = []
+    """Globs of names: `payments/*`."""
+    actors: list[str] = []
+    """Globs of the names of its people and machines."""
+
+    def __str__(self) -> str:
+        return _listed(self)
+
+    def __post_init__(self) -> None:
+        if not self.repositories and not self.actors:
+            raise ValueError("a team has neither repositories nor actors; it needs one of both")
+
+
 def age_of(text: str) -> timedelta:
     """`90d`, `12w`, `5y` as a time span. Raises ValueError for anything else."""
     match = _AGE.fullmatch(text)
@@ -155,6 +175,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     read: Read = Read()
     exclude: Exclude = Exclude()
     retention: Retention = FOR_EVER
+    teams: dict[str, Team] = {}
     mail: Mail | None = None
     destinations: dict[str, Destination] = {}
     report: Reports = Reports()
@@ -166,6 +187,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _check_networks("trusted_proxies", self.trusted_proxies)
         if TORN in self.sources:
             raise ValueError(f"a source cannot be named `{TORN}`: that is for torn lines of the journal")
+        if "" in self.teams:
+            raise ValueError("a team has no name; write [teams.NAME]")
 
     def source(self, name: str) -> Source:
         """What holds for a source, in all."""
@@ -188,6 +211,7 @@ _TABLES: dict[str, type[Struct]] = {
     "read": Read,
     "exclude": Exclude,
     "retention": Retention,
+    "teams.*": Team,
     "mail": Mail,
     "destinations.*": Destination,
     "report": Reports,

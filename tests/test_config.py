@@ -76,6 +76,16 @@ def test_a_source_has_its_own_token_or_the_common_one(toml):
         ('[read.users]\nalice = "scrypt:no$hash"', {}, "the password of `alice` in read.users begins like a hash"),
         ('only = "reader"', {}, "only"),
         ('[retention]\nevent = "5y"', {}, "[retention]: unknown key `event`. Did you mean `events`?"),
+        ('[teams.pay]\nrepository = ["p"]', {}, "[teams.pay]: unknown key `repository`. Did you mean `repositories`?"),
+        ('[teams.pay]\nactor = ["a"]', {}, "[teams.pay]: unknown key `actor`. Did you mean `actors`?"),
+        ("[teams.pay]", {}, "a team has neither repositories nor actors"),
+        ("[teams.pay]\nrepositories = []\nactors = []", {}, "a team has neither repositories nor actors"),
+        ('[teams.""]\nactors = ["a"]', {}, "a team has no name; write [teams.NAME]"),
+        ('[teams.pay]\nactors = "alice"', {}, "teams"),
+        ('[team.pay]\nactors = ["alice"]', {}, "unknown key `team`. Did you mean `teams`?"),
+        ("teams = 1", {}, "teams"),
+        ("[teams]\npay = 1", {}, "teams"),
+        ("", {"REGSTATS_TEAMS": "pay"}, "unknown key `teams`"),
     ],
 )
 def test_wrong_settings_are_named(toml, text, environ, message):
@@ -83,6 +93,14 @@ def test_wrong_settings_are_named(toml, text, environ, message):
     with pytest.raises(ConfigError) as error:
         load(toml(text), environ)
     assert message in str(error.value)
+
+
+def test_teams_are_in_the_order_of_the_file(toml):
+    """Because of several that something belongs to, the first one counts; and a name may be anything."""
+    settings = load(toml('[teams.zeta]\nrepositories = ["z/*"]\n[teams."a/b"]\nactors = ["alice", "ci-*"]'), {})
+    assert [("zeta", "repositories z/*"), ("a/b", "actors alice, ci-*")] == [
+        (name, str(team)) for name, team in settings.teams.items()
+    ]
 
 
 def test_a_file_that_was_named_must_be_there(tmp_path):

@@ -69,7 +69,7 @@ def test_every_parameter_and_setting_is_explained():
     shown = msgspec.toml.decode(toml)
     assert list(Settings.__struct_fields__) == list(shown)
     defaults = msgspec.to_builtins(Settings())
-    examples = ("token", "only", "sources", "read", "retention")
+    examples = ("token", "only", "sources", "read", "retention", "teams")
     assert {k: v for k, v in defaults.items() if k not in examples} == {
         k: v for k, v in shown.items() if k not in examples
     }
