@@ -33,7 +33,7 @@ _MADE: dict[str, Derived] = {f"all_{derived.table}": derived for derived in DERI
 _WRITTEN = {"changes": "from all_changes", "moves": "from all_moves"}
 _LOOKED_UP = {"deleted_manifests": sql_text("views/deleted_manifests")}
 """Few rows that are looked for among many: once for as long as nothing comes."""
-_COUNTED = {"pulls": "from all_pulls"} | {view: sql_text(f"views/{view}") for view in ("pushes", "deletes")}
+_COUNTED = {"pulls": "from all_pulls"} | {view: sql_text(f"views/{view}") for view in ("pushes", "deletes", "uploads")}
 """Views without those who are excluded."""
 _TEXTS = _WRITTEN | _LOOKED_UP | _COUNTED
 _NAMES = frozenset({"all_moves"} | _MADE.keys() | _TEXTS.keys())

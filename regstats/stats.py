@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from regstats import config
-from regstats.config import Exclude
+from regstats.config import Exclude, Team
 from regstats.database import sql_text
 from regstats.engine import NONE, Engine
 from regstats.errors import ParameterError
@@ -31,7 +31,8 @@ _CATALOG = pa.schema(
     {"source": pa.string(), "repository": pa.string(), "tag": pa.string(), "digest": pa.string(), "size": pa.int64()}
 )
 _OPTIONAL = {"source": config.DEFAULT_SOURCE, "size": None}
-_MAY_BE_MISSING = frozenset({"size"})
+_RULES = pa.schema({"position": pa.int64(), "team": pa.string(), "repository": pa.string(), "actor": pa.string()})
+_MAY_BE_MISSING = frozenset({"size", "pushed"})
 """Whole numbers, or missing: `Int64`."""
 
 
@@ -240,6 +241,30 @@ class Stats:
         """
         return self._ask("quarantine", understand({"limit": limit}, now=self.present, known=["limit"]))
 
+    def chargeback(
+        self,
+        teams: Mapping[str, Team],
+        *,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        tz: str | None = None,
+    ) -> pd.DataFrame:
+        """Who uses what, and what does it take? One row per team, in their order, and at last one of nobody's.
+
+        Columns: team (missing: nobody's), pulls, downloads, bytes (of the blobs that these fetched: an upper bound),
+        pushes, pushed (bytes of what was uploaded; missing where nothing that was pushed in the window has a size).
+
+        A pull, with its bytes, is charged once: to the first team that its actor belongs to, else to the first team
+        that its repository belongs to, else to nobody. So the sums are the totals of `pulls`. A push is charged to the
+        first team that its repository belongs to, whoever pushed, and so is what was uploaded: the blobs and manifests,
+        each once per source, however often and to however many repositories.
+
+        `teams`: as in the settings, `config.load().teams`.
+        """
+        asked = {"since": since, "until": until, "tz": tz}
+        query = understand(asked, now=self.present, interval="total", known=[*asked], is_past=self.now is not None)
+        return self._ask("chargeback", query, {"rules": _rules(teams)})
+
     def sql(self, query: str, **values: Any) -> duckdb.DuckDBPyRelation:
         """Anything else, in SQL: a DuckDB relation over `events`, `pulls`, `pushes`, `deletes` and `deliveries`.
 
@@ -337,6 +362,17 @@ def _catalog(given: pd.DataFrame) -> pa.Table:
         raise ParameterError(f"The catalog has no column {min(missing)!r}; it needs repository, tag and digest.")
     whole = given.assign(**{column: value for column, value in _OPTIONAL.items() if column not in given.columns})
     return pa.Table.from_pandas(whole[list(_CATALOG.names)], schema=_CATALOG, preserve_index=False)
+
+
+def _rules(teams: Mapping[str, Team]) -> pa.Table:
+    """What belongs to which team, a row for each glob; the last row is nobody's."""
+    rows = [
+        {"position": position, "team": name, column: glob}
+        for position, (name, team) in enumerate(teams.items())
+        for column, globs in (("repository", team.repositories), ("actor", team.actors))
+        for glob in globs
+    ]
+    return pa.Table.from_pylist([*rows, {"position": len(teams)}], schema=_RULES)
 
 
 def _without_gaps(frame: pd.DataFrame, query: Query) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from regstats.parameters import HELP, Parameters
 from regstats.stats import Stats
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-NOT_METRICS = {"quarantine", "span", "completion", "recent", "latest", "place"}
-"""Questions about the store, not about the registry."""
+NOT_METRICS = {"quarantine", "span", "completion", "recent", "latest", "place", "chargeback"}
+"""Questions about the store, or about more than the registry."""
 
 
 @pytest.mark.parametrize("metric", METRICS)
