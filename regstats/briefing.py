@@ -3,14 +3,18 @@
 Totals and how they have changed, a sentence for each thing that matters, a table and a chart for each question.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from regstats import charts, figures, formats
+from regstats.config import Team
+from regstats.errors import ParameterError
 from regstats.parameters import Moment, Parameters
 from regstats.stats import Stats
 
@@ -19,6 +23,8 @@ _NAMED = 3
 """So many names in a sentence."""
 _STALE = ["D", "E", "F"]
 _UNUSED_DAYS = 90
+
+NO_TEAMS: Mapping[str, Team] = MappingProxyType({})
 
 
 class Name(str):
@@ -66,12 +72,28 @@ class Briefing(NamedTuple):
     facts: list[Fact]
     sentences: list[Sentence]
     sections: list[Section]
+    team: str | None = None
+    """Of whom it is; None if of all."""
+    belongs: str = ""
+    """What belongs to the team, in words."""
 
 
-def brief(stats: Stats, *, since: Moment | None = None, until: Moment | None = None) -> Briefing:
-    """What there is to say of a window."""
+def brief(
+    stats: Stats,
+    *,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    teams: Mapping[str, Team] = NO_TEAMS,
+    team: str | None = None,
+) -> Briefing:
+    """What there is to say of a window: of all, and what is to be charged to whom; or of one of the teams.
+
+    A team's report is about its repositories; if it has none, about what its actors do. Only the health of the
+    collector is that of all. Raises ParameterError where there is no such team.
+    """
+    one = None if team is None else _team(teams, team)
     window: Parameters = {"since": since, "until": until}
-    asked = _Asked(stats, window)
+    asked = _Asked(stats, window, one)
     return Briefing(
         since=asked.pulls.attrs["since"],
         until=asked.pulls.attrs["until"],
@@ -80,25 +102,45 @@ def brief(stats: Stats, *, since: Moment | None = None, until: Moment | None = N
         excluded=str(stats.exclude),
         facts=_facts(asked),
         sentences=[sentence for sentence in (write(asked) for write in _SENTENCES) if sentence],
-        sections=_sections(asked),
+        sections=_sections(asked, _charged(stats, window, teams, team)),
+        team=team,
+        belongs=str(one or ""),
     )
+
+
+def _team(teams: Mapping[str, Team], name: str) -> Team:
+    if name not in teams:
+        known = f"There are: {', '.join(teams)}." if teams else "The settings name none: [teams.NAME]."
+        raise ParameterError(f"There is no team {name!r}. {known}")
+    return teams[name]
 
 
 class _Asked:
     """The frames that sentences and sections are made of."""
 
-    def __init__(self, stats: Stats, window: Parameters) -> None:
-        until: Parameters = {"until": window.get("until")}
-        total: Parameters = {**window, "interval": "total"}
+    def __init__(self, stats: Stats, window: Parameters, team: Team | None) -> None:
+        its = _of(team)
+        asked: Parameters = {**window, **its}
+        total: Parameters = {**asked, "interval": "total"}
         self.pulls, self.pushes = stats.pulls(**total), stats.pushes(**total)
-        earlier = _before(self.pulls, stats)
+        earlier = _before(self.pulls, stats, its)
         self.pulls_before = stats.pulls(**earlier) if earlier else None
         self.pushes_before = stats.pushes(**earlier) if earlier else None
-        self.repositories, self.activity = stats.repositories(**window), stats.activity(**window)
-        self.top, self.cadence = stats.top(**window), stats.cadence(**until)
-        self.unused = stats.unused(days=_UNUSED_DAYS, until=window.get("until"))
-        self.anomalies, self.health = stats.anomalies(**window), stats.health(**window)
-        self.series = stats.pulls(**{**window, "interval": _interval(self.activity)})
+        self.repositories, self.activity = stats.repositories(**asked), stats.activity(**asked)
+        self.top = stats.top(**asked)
+        until: Parameters = {"until": window.get("until"), "repository": its.get("repository")}
+        idle: Parameters = {**until, "days": _UNUSED_DAYS}
+        self.cadence, self.unused = stats.cadence(**until), stats.unused(**idle)
+        if "actor" in its:  # how old a thing is, and whether it is used, depends on others than its people, too
+            self.cadence, self.unused = self._touched(self.cadence), self._touched(self.unused)
+        self.anomalies, self.health = stats.anomalies(**asked), stats.health(**window)
+        self.series = stats.pulls(**{**asked, "interval": _interval(self.activity)})
+        theirs: Parameters = {**window, "actor": team.actors if team else None}
+        self.members = stats.usage(**theirs) if team and team.actors else None
+
+    def _touched(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Of a frame: what is about the repositories in which something happened."""
+        return frame[frame["repository"].isin(self.repositories["repository"])].reset_index(drop=True)
 
     @property
     def rising(self) -> pd.DataFrame:
@@ -131,13 +173,28 @@ def stale(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["grade"].isin(_STALE) & frame["pulls"].gt(0)].reset_index(drop=True)
 
 
-def _before(frame: pd.DataFrame, stats: Stats) -> Parameters | None:
+def _of(team: Team | None) -> Parameters:
+    """What a report is about."""
+    if team is None:
+        return {}
+    return {"repository": team.repositories} if team.repositories else {"actor": team.actors}
+
+
+def _charged(stats: Stats, window: Parameters, teams: Mapping[str, Team], team: str | None) -> pd.DataFrame | None:
+    """What is charged to each team, or to one of them; None where there are none."""
+    if not teams:
+        return None
+    frame = stats.chargeback(teams, since=window.get("since"), until=window.get("until"))
+    return frame if team is None else frame[frame["team"] == team].reset_index(drop=True)
+
+
+def _before(frame: pd.DataFrame, stats: Stats, its: Parameters) -> Parameters | None:
     """The window of equal length before that of a frame, as parameters; None where that has no start."""
     since, until = frame.attrs["since"], frame.attrs["until"]
     if since is None:
         return None
     end = min(until, stats.present) if until is not None else stats.present
-    return {"since": since - max(end - since, timedelta()), "until": since, "interval": "total"}
+    return {"since": since - max(end - since, timedelta()), "until": since, "interval": "total", **its}
 
 
 def _interval(activity: pd.DataFrame) -> Any:
@@ -223,12 +280,13 @@ def _named(names: list[str], told: list[str] | None = None) -> Sentence:
 # Sections
 
 
-def _sections(asked: _Asked) -> list[Section]:
+def _sections(asked: _Asked, charged: pd.DataFrame | None) -> list[Section]:
     known = asked.cadence[asked.cadence["kind"] != "immutable"].reset_index(drop=True)
     return [
         Section("use", "Use", "How often is it pulled, and what most?", asked.top, lambda: charts.pulls(asked.series)),
         Section("rising", "Rising", "What is pulled more than before?", asked.rising),
         Section("activity", "Activity", "Who does what?", asked.activity, lambda: charts.activity(asked.activity)),
+        *_of_teams(asked.members, charged),
         Section("stale", "Stale", "What is used, and not maintained?", asked.stale,
                 lambda: charts.neglect(asked.maintained)),
         Section("maintenance", "Maintenance", "How well is it maintained?", known, lambda: charts.cadence(known)),
@@ -238,3 +296,14 @@ def _sections(asked: _Asked) -> list[Section]:
                 lambda: charts.anomalies(asked.anomalies)),
         Section("health", "Trust", "Can these numbers be trusted?", asked.health),
     ]  # fmt: skip
+
+
+def _of_teams(members: pd.DataFrame | None, charged: pd.DataFrame | None) -> list[Section]:
+    """Those that there are only for a team that has people, and where there are teams."""
+    sections = []
+    if members is not None:
+        drawn = partial(charts.usage, members)
+        sections.append(Section("members", "Members", "What do its people pull?", members, drawn))
+    if charged is not None:
+        sections.append(Section("chargeback", "Chargeback", "Who uses what, and what does it take?", charged))
+    return sections

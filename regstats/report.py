@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,8 @@ import plotly.graph_objects as go
 import plotly.offline
 
 from regstats import figures, formats
-from regstats.briefing import Briefing, Fact, Name, Section, Sentence, brief
+from regstats.briefing import NO_TEAMS, Briefing, Fact, Name, Section, Sentence, brief
+from regstats.config import Team
 from regstats.parameters import Moment
 from regstats.stats import Stats
 from regstats.terminal import answer, visible
@@ -30,19 +31,37 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # of files in a ZIP: the same report is the same 
 
 
 def write(
-    stats: Stats, out: Path, *, since: Moment | None = None, until: Moment | None = None, form: str = "html"
+    stats: Stats,
+    out: Path,
+    *,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    form: str = "html",
+    teams: Mapping[str, Team] = NO_TEAMS,
+    team: str | None = None,
 ) -> None:
-    """Writes the report of a window to a file, which appears when it is whole.
+    """Writes the report of a window, of all or of a team, to a file, which appears when it is whole.
 
-    Raises InputError where the file cannot be written.
+    Raises InputError where the file cannot be written, ParameterError where there is no such team.
     """
     with answer(out) as file:
-        file.write(render(stats, since=since, until=until, form=form))
+        file.write(render(stats, since=since, until=until, form=form, teams=teams, team=team))
 
 
-def render(stats: Stats, *, since: Moment | None = None, until: Moment | None = None, form: str = "html") -> bytes:
-    """The report of a window in one of `FORMATS`; the same for the same store, window and `now`."""
-    return FORMATS[form](brief(stats, since=since, until=until))
+def render(
+    stats: Stats,
+    *,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    form: str = "html",
+    teams: Mapping[str, Team] = NO_TEAMS,
+    team: str | None = None,
+) -> bytes:
+    """The report of a window, of all or of a team, in one of `FORMATS`.
+
+    The same for the same store, window, teams and `now`. `teams` are those of the settings, `config.load().teams`.
+    """
+    return FORMATS[form](brief(stats, since=since, until=until, teams=teams, team=team))
 
 
 # HTML
@@ -67,6 +86,8 @@ def as_html(briefing: Briefing) -> str:
     return template.render(
         facts=[(fact.name, f"{fact.value:,}", _change(fact)) for fact in briefing.facts],
         sentences=[[(text, isinstance(text, Name)) for text in sentence] for sentence in briefing.sentences],
+        team=briefing.team,
+        belongs=briefing.belongs,
         window=window(briefing),
         excluded=briefing.excluded,
         sections=[_shown(section) for section in briefing.sections],
@@ -152,7 +173,15 @@ def as_summary(briefing: Briefing) -> str:
 def _head(briefing: Briefing) -> list[str]:
     facts = ", ".join(f"{fact.value:,} {fact.name} {_change(fact)}".rstrip() for fact in briefing.facts)
     sentences = "\n".join(f"- {_marked(sentence)}" for sentence in briefing.sentences)
-    return ["# Registry report", window(briefing), facts, sentences]
+    return [*_headed(briefing), facts, sentences]
+
+
+def _headed(briefing: Briefing) -> list[str]:
+    """Of whom it is, and of which time."""
+    if briefing.team is None:
+        return ["# Registry report", window(briefing)]
+    name, belongs = formats.code(briefing.team), formats.code(briefing.belongs)
+    return [f"# Registry report: {name}", f"Team {name}: {belongs} · {window(briefing)}"]
 
 
 def _marked(sentence: Sentence) -> str:
@@ -167,7 +196,8 @@ def _rows(frame: pd.DataFrame) -> str:
 
 def as_json(briefing: Briefing) -> str:
     """An object: window, facts, sentences, and all rows of each table."""
-    said = {
+    said: dict[str, Any] = {} if briefing.team is None else {"team": briefing.team}
+    said |= {
         "since": briefing.since,
         "until": briefing.until,
         "excluded": briefing.excluded,
