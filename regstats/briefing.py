@@ -240,7 +240,7 @@ def _neglect(asked: _Asked) -> Sentence:
 
 
 def _waste(asked: _Asked) -> Sentence:
-    size, count = figures.size(asked.unused["size"].sum()), _some(len(asked.unused), "tag", "tags")
+    size, count = formats.size(asked.unused["size"].sum()), _some(len(asked.unused), "tag", "tags")
     return [f"{count} nobody has pulled for {_UNUSED_DAYS} days; {size} as far as known."] if len(asked.unused) else []
 
 

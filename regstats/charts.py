@@ -387,7 +387,7 @@ def unused(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
     style = look(dark=dark)
     shown = figures.by_size(frame, ["idle_days"]).head(TOP)
     notes = [
-        f"{len(frame):,} in all, {figures.size(frame['size'].sum())}",
+        f"{len(frame):,} in all, {formats.size(frame['size'].sum())}",
         *_only(len(shown), len(frame), "longest idle"),
     ]
     drawing = figures.figure("What nobody pulls", shown, style, rows=len(shown), notes=notes)
@@ -410,7 +410,7 @@ def unused(frame: pd.DataFrame, *, dark: bool | None = None) -> go.Figure:
 
 
 def _sizes(frame: pd.DataFrame) -> list[str]:
-    return [figures.size(count) for count in frame["size"]]
+    return [formats.size(count) for count in frame["size"]]
 
 
 _KINDS = {

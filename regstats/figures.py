@@ -344,14 +344,6 @@ def durations_along(drawing: go.Figure, durations: pd.Series, what: str) -> Call
     return lambda column: column.dt.total_seconds() / seconds
 
 
-def size(count: Any) -> str:
-    """Bytes for people: `12.3 MiB`."""
-    if pd.isna(count):
-        return formats.MISSING
-    step = min(int(math.log2(max(int(count), 1)) // 10), 5)
-    return f"{int(count):,} B" if step == 0 else f"{int(count) / 1024**step:,.1f} {'KMGTP'[step - 1]}iB"
-
-
 def span(frame: pd.DataFrame, times: pd.Series, *, now: datetime | None = None) -> list[pd.Timestamp]:
     """From when to when a time axis goes, in UTC without a zone: the window, else all the times and a bit more."""
     low = frame.attrs.get("since") or times.min()

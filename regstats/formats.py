@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -144,28 +145,39 @@ def cells(column: pd.Series[Any]) -> list[str]:
 
 
 def short_cells(column: pd.Series[Any]) -> list[str]:
-    """The same for a page: shares in per cent, times to the minute, the beginning of digests."""
+    """The same for a page: shares in per cent, times to the minute, the beginning of digests, bytes as sizes."""
     say = _ON_PAGES.get(str(column.name)) or (_TO_THE_MINUTE if kind(column) == "time" else None)
     if say is None:
         return [visible(text) for text in cells(column)]
     return [MISSING if value is None else visible(say(value)) for value in _values(column)]
 
 
+def size(count: Any) -> str:
+    """Bytes for people: `12.3 MiB`."""
+    if pd.isna(count):
+        return MISSING
+    step = min(int(math.log2(max(int(count), 1)) // 10), 5)
+    return f"{int(count):,} B" if step == 0 else f"{int(count) / 1024**step:,.1f} {'KMGTP'[step - 1]}iB"
+
+
 _TO_THE_MINUTE: Callable[[Any], str] = "{:%Y-%m-%d %H:%M}".format
 _DIGEST = 19
+_SIZES = ("size", "bytes", "pushed")
 _ON_PAGES: dict[str, Callable[[Any], str]] = {
     "share": "{:.1%}".format,
     "change": "{:+,.0%}".format,
     "before": "{:,.0f}".format,
     "digest": lambda digest: digest if len(digest) <= _DIGEST else f"{digest[:_DIGEST]}…",
+    **dict.fromkeys(_SIZES, size),
 }
 
 
 def sorted_by(column: pd.Series[Any]) -> list[float | None]:
-    """What the cells of a column are sorted by, where that is not what is seen: durations by their seconds."""
-    if kind(column) != "duration":
+    """What the cells of a column are sorted by, where that is not what is seen: durations by their seconds, sizes."""
+    is_duration = kind(column) == "duration"
+    if not is_duration and column.name not in _SIZES:
         return [None] * len(column)
-    return [None if value is None else float(value.total_seconds()) for value in _values(column)]
+    return [None if v is None else float(v.total_seconds() if is_duration else v) for v in _values(column)]
 
 
 def is_numeric(column: pd.Series[Any]) -> bool:

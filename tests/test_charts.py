@@ -459,7 +459,7 @@ def test_unused():
 )
 def test_sizes(count, said):
     """In the unit that reads best."""
-    assert said == figures.size(count)
+    assert said == formats.size(count)
 
 
 @pytest.mark.parametrize("chart", METRICS)
