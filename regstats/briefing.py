@@ -17,6 +17,7 @@ from regstats.config import Team
 from regstats.errors import ParameterError
 from regstats.parameters import Moment, Parameters
 from regstats.stats import Stats
+from regstats.terminal import visible
 
 _SHORT = timedelta(days=3)  # below that, a bar per hour says more than a bar per day
 _NAMED = 3
@@ -110,7 +111,7 @@ def brief(
 
 def _team(teams: Mapping[str, Team], name: str) -> Team:
     if name not in teams:
-        known = f"There are: {', '.join(teams)}." if teams else "The settings name none: [teams.NAME]."
+        known = f"There are: {', '.join(map(visible, teams))}." if teams else "The settings name none: [teams.NAME]."
         raise ParameterError(f"There is no team {name!r}. {known}")
     return teams[name]
 

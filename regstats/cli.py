@@ -5,7 +5,7 @@ import shlex
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -263,7 +263,8 @@ def quarantine_replay(group_data: str, data: str | None) -> None:
     "output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Where to write it; - is stdout.  [default: report.html, or .md, .json, .zip as --format says]",
+    help="Where to write it; - is stdout.  [default: report.html, or .md, .json, .zip as --format says; of a team "
+    "report-NAME.html]",
 )
 @click.option(
     "--format",
@@ -271,6 +272,8 @@ def quarantine_replay(group_data: str, data: str | None) -> None:
     type=click.Choice(options.REPORTED),
     help="How to write it; csv is a ZIP of tables.  [default: what --output ends in, else html]",
 )
+@click.option("--team", metavar="NAME", help="The report of one team of the settings, [teams.NAME].")
+@click.option("--each-team", is_flag=True, help="One report for each team; --output is the directory.  [default: .]")
 @click.option("--run", "scheduled", metavar="NAME", help="Send this [[report.schedule]] for the last time it was due.")
 @click.option("--install-cron", "host", flag_value="cron", help="Print lines of a crontab that send what is due.")
 @click.option("--systemd", "host", flag_value="systemd", help="Print timers of systemd that do.")
@@ -282,6 +285,8 @@ def report(
     *,
     output: Path | None,
     form: str | None,
+    team: str | None,
+    each_team: bool,
     scheduled: str | None,
     host: str | None,
     notebook: str | None,
@@ -299,6 +304,7 @@ def report(
     \b
     Examples: regstats report --since 30d --output report.html
               regstats report --since 7d --format md --output -
+              regstats report --since 4w --each-team --output reports
               regstats report --notebook overview -p since=7d -p interval=day --out overview.html
     """
     if host is not None:
@@ -312,9 +318,31 @@ def report(
     form = form or options.form_of_report(output)
     if notebook and form != "html":
         raise click.UsageError("What a notebook shows is HTML.")
-    path = None if output == Path("-") else output or Path(f"report.{options.REPORTED[form]}")
-    stats = _stats(data, file)
-    render = _notebook(notebook, assigned, window, data, file) if notebook else partial(_page, stats, window, form)
+    if notebook and (team is not None or each_team):
+        raise click.UsageError("A notebook is not about a team: leave out --team and --each-team.")
+    if team is not None and each_team:
+        raise click.UsageError("--team is one, --each-team all of them.")
+    teams, stats = config.load(file).teams, _stats(data, file)
+    page = partial(_page, stats, since=window["since"], until=window["until"], form=form, teams=teams)
+    if each_team:
+        for name, path in _each(teams, output or Path(), form):
+            _write_report(path, partial(page, team=name))
+        return
+    only = None if output == Path("-") else output or options.file_of_report(form, team)
+    _write_report(only, _notebook(notebook, assigned, window, data, file) if notebook else partial(page, team=team))
+
+
+def _each(teams: Iterable[str], folder: Path, form: str) -> list[tuple[str, Path]]:
+    """Every team, and the file of its report."""
+    if not folder.is_dir():
+        raise click.UsageError(f"--each-team writes several files: {folder} is not a directory.")
+    files = [(name, folder / options.file_of_report(form, name)) for name in teams]
+    if not files:
+        raise ConfigError("There are no teams: the settings name none, [teams.NAME].")
+    return files
+
+
+def _write_report(path: Path | None, render: Callable[[], bytes]) -> None:
     with answer(path) as out:
         out.write(work("Writing the report", lambda _: render()))
     if path is not None:
@@ -365,10 +393,10 @@ def _send(name: str, data: str, file: Path | None) -> None:
         sys.exit(1)
 
 
-def _page(stats: Any, window: dict[str, str | None], form: str) -> bytes:
+def _page(stats: Any, **asked: Any) -> bytes:
     from regstats.report import render
 
-    return render(stats, since=window["since"], until=window["until"], form=form)
+    return render(stats, **asked)
 
 
 def _notebook(

@@ -11,6 +11,7 @@ from functools import cache, wraps
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import click
 from click import Choice, Context, IntRange, Parameter
@@ -133,6 +134,13 @@ def form_of_report(output: Path | None) -> str:
     """How a report is written if only the file says."""
     suffix = output.suffix.lower().lstrip(".") if output is not None else ""
     return next((form for form, ending in REPORTED.items() if suffix in (form, ending)), "html")
+
+
+def file_of_report(form: str, team: str | None = None) -> Path:
+    """What a report is called if nobody says: report.html, report-NAME.html. No two teams have the same file."""
+    # Whatever a team is called, it is no other directory, and nothing that a shell or a terminal would take amiss.
+    name = "" if team is None else "-" + re.sub(r"[^\w.-]", lambda found: quote(found[0], safe=""), team)
+    return Path(f"report{name}.{REPORTED[form]}")
 
 
 def of_parameter(name: str, dimensions: Sequence[str] = DIMENSIONS, interval: str = "day") -> Decorator:
