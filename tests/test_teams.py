@@ -95,7 +95,7 @@ def traffic(seed):
         blob = {"tag": None, "digest": digest, "media_type": BLOB, "size": chance.choice([None, 10, 500])}
         kind, source = chance.choice(["pull", "pull", "push", "blob", "mount"]), chance.choice(["default", "lab"])
         if kind == "pull":
-            yield source, make_event(**where, **who, at=at)
+            yield source, make_event(**where, **who, at=at, method=chance.choice(["GET", "GET", "HEAD"]))
             for part in range(chance.randint(0, 3)):
                 about = blob | {"id": f"{seed}-{number}-{part}", "repository": where["repository"]}
                 yield source, make_event(**about, **who, at=at + timedelta(seconds=1))
