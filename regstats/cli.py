@@ -263,14 +263,14 @@ def quarantine_replay(group_data: str, data: str | None) -> None:
     "output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Where to write it; - is stdout.  [default: report.html, or .md, .json, .zip as --format says; of a team "
-    "report-NAME.html]",
+    help="Where to write it; - is stdout.  [default: report.html, or .md, .json, .zip, .pdf as --format says; of a "
+    "team report-NAME.html]",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(options.REPORTED),
-    help="How to write it; csv is a ZIP of tables.  [default: what --output ends in, else html]",
+    help="How to write it; csv is a ZIP of tables, png one of charts.  [default: what --output ends in, else html]",
 )
 @click.option("--team", metavar="NAME", help="The report of one team of the settings, [teams.NAME].")
 @click.option("--each-team", is_flag=True, help="One report for each team; --output is the directory.  [default: .]")
@@ -293,7 +293,9 @@ def report(
     assigned: tuple[str, ...],
     **window: str | None,
 ) -> None:
-    """Writes what has happened as one HTML file that needs nothing else, or as Markdown, JSON, or CSV in a ZIP.
+    """Writes what has happened as one HTML file that needs nothing else, or in another format.
+
+    pdf and png need the extra `print`, and a Chromium on this machine.
 
     With --notebook it is what a notebook shows, without its code; --since and --until are parameters of it then.
     Values of parameters are JSON or Python literals, and text where they are neither.
@@ -322,6 +324,8 @@ def report(
         raise click.UsageError("A notebook is not about a team: leave out --team and --each-team.")
     if team is not None and each_team:
         raise click.UsageError("--team is one, --each-team all of them.")
+    if form == "png" and output and output.suffix.lower() == ".png":
+        raise click.UsageError("The charts are several pictures: name a .zip, and say --format png.")
     teams, stats = config.load(file).teams, _stats(data, file)
     page = partial(_page, stats, since=window["since"], until=window["until"], form=form, teams=teams)
     if each_team:

@@ -17,6 +17,10 @@ class ParameterError(RegstatsError, ValueError):
     """A metric was asked with a parameter it does not have, or with a value that is not one."""
 
 
+class PrintError(RegstatsError):
+    """A report could not be printed: there is no Chromium, it failed or took too long, or there is nothing to draw."""
+
+
 class SlowQueryError(RegstatsError):
     """An answer took longer than whoever asked would wait."""
 

@@ -27,8 +27,8 @@ Decorator = Callable[[Function], Function]
 FOR_PEOPLE = ("table", "md", "html")
 FORMATS = ("table", "json", "csv", "tsv", "md", "html", "parquet")
 EXPORTED = ("csv", "tsv", "json", "jsonl", "parquet", "table", "md", "html")
-REPORTED = {"html": "html", "md": "md", "json": "json", "csv": "zip"}
-"""How a report is written, and what the names of such files end in."""
+REPORTED = {"html": "html", "md": "md", "json": "json", "csv": "zip", "pdf": "pdf", "png": "zip"}
+"""How a report is written, and what the names of such files end in; a .zip that nobody says more of is the first."""
 VIEWS = ("events", "pulls", "pushes", "deletes", "deliveries", "changes", "moves")
 SHELLS = ("bash", "zsh", "fish")
 

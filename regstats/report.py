@@ -1,4 +1,4 @@
-"""The report: what a briefing says, as one HTML file that needs nothing else, or as Markdown, JSON, or CSV in a ZIP."""
+"""The report: what a briefing says, as one HTML file that needs nothing else, or in one of the other `FORMATS`."""
 
 import io
 import zipfile
@@ -13,9 +13,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import plotly.offline
 
-from regstats import figures, formats
+from regstats import figures, formats, printing
 from regstats.briefing import NO_TEAMS, Briefing, Fact, Name, Section, Sentence, brief
 from regstats.config import Team
+from regstats.errors import PrintError
 from regstats.parameters import Moment
 from regstats.stats import Stats
 from regstats.terminal import answer, visible
@@ -125,18 +126,22 @@ def _change(fact: Fact) -> str:
 
 def _shown(section: Section) -> _Shown:
     frame = section.frame.drop(columns=_LEFT_OUT, errors="ignore")
-    head = frame.head(_ROWS)
+    head, chart = frame.head(_ROWS), _chart(section)
     columns = [head[name] for name in head.columns]
     cells = [list(zip(formats.short_cells(c), formats.sorted_by(c), strict=True)) for c in columns]
     return _Shown(
         section.title,
         section.question,
-        _drawn(section.name, section.draw()) if section.draw and len(frame) else "",
+        _drawn(section.name, chart) if chart else "",
         [figures.words(str(name)) for name in head.columns],
         [formats.is_numeric(head[name]) for name in head.columns],
         [list(row) for row in zip(*cells, strict=True)],
         len(frame) - len(head),
     )
+
+
+def _chart(section: Section) -> go.Figure | None:
+    return section.draw() if section.draw and len(section.frame) else None
 
 
 def _drawn(name: str, figure: go.Figure) -> str:
@@ -218,11 +223,28 @@ def as_zip(briefing: Briefing) -> bytes:
         }
     )
     tables = {"facts": totals} | {section.name: section.frame for section in briefing.sections}
+    return _zip({f"{name}.csv": formats.as_csv(frame) for name, frame in tables.items()})
+
+
+def _zip(files: Mapping[str, str | bytes]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, frame in tables.items():
-            archive.writestr(zipfile.ZipInfo(f"{name}.csv", _DATE), formats.as_csv(frame), zipfile.ZIP_DEFLATED)
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED)
     return file.getvalue()
+
+
+# Print
+
+
+def as_png(briefing: Briefing) -> bytes:
+    """A picture of each chart, in a ZIP. Raises PrintError where there is nothing to draw."""
+    charts = {section.name: chart for section in briefing.sections if (chart := _chart(section))}
+    if not charts:
+        raise PrintError(
+            "There is nothing to draw in this window, so there is no picture. Other formats say so in words."
+        )
+    return _zip({f"{name}.png": picture for name, picture in printing.png(charts).items()})
 
 
 FORMATS: dict[str, Callable[[Briefing], bytes]] = {
@@ -230,5 +252,7 @@ FORMATS: dict[str, Callable[[Briefing], bytes]] = {
     "md": lambda briefing: as_markdown(briefing).encode(),
     "json": lambda briefing: as_json(briefing).encode(),
     "csv": as_zip,
+    "pdf": lambda briefing: printing.pdf(as_html(briefing)),
+    "png": as_png,
 }
 """What `regstats report --format` can be."""

@@ -16,7 +16,7 @@ ORDER = """
     importer
     sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__
     engine parameters metrics queries series stats
-    terminal formats exports figures charts notebook briefing report
+    terminal formats exports figures charts notebook briefing printing report
     outbox delivery schedule alerts dispatch
     logs monitoring totals senders access connections collector status
     answers openapi api badges assets views explore pages web app upkeep server demo
