@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,7 +17,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 Name = Annotated[str, Meta(pattern=NAME)]
 Some = Annotated[list[str], Meta(min_length=1)]
 
-Form = Literal["html", "md", "json", "csv"]
+Form = Literal["html", "md", "json", "csv", "pdf", "png"]
 Kind = Literal[
     "stale", "silence", "spike", "drop", "new_actor", "pull_loop", "silent_source", "quarantine", "disk_low"
 ]  # fmt: skip
@@ -106,9 +106,15 @@ class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
     format: Form = "html"
     tz: str = "UTC"
     """Whose time `cron` is."""
+    team: str | None = None
+    """Of this team; of all if nothing is said."""
+    each_team: bool = False
+    """One for each team."""
 
     def __post_init__(self) -> None:
         span_of(self.window)
+        if self.team is not None and self.each_team:
+            raise ValueError(f"report.schedule `{self.name}` is of one team or of each, not both")
         try:
             zone = ZoneInfo(self.tz)
         except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -162,9 +168,17 @@ class Alert(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check(
-    mail: Mail | None, destinations: Mapping[str, Destination], schedules: list[Schedule], alerts: list[Alert]
+    mail: Mail | None,
+    destinations: Mapping[str, Destination],
+    schedules: list[Schedule],
+    alerts: list[Alert],
+    teams: Collection[str],
 ) -> None:
     """Raises ValueError where a name is there twice, or means nothing."""
+    for schedule in schedules:
+        if schedule.team not in {None, *teams} or (schedule.each_team and not teams):
+            there = ", ".join(teams) or "none; make one with [teams.NAME]"
+            raise ValueError(f"report.schedule `{schedule.name}` is of a team that is not there. There are: {there}")
     for table, entries in (("report.schedule", schedules), ("alert", alerts)):
         names = [entry.name for entry in entries]
         twice = {name for name in names if names.count(name) > 1}

@@ -182,7 +182,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     alert: list[Alert] = []
 
     def __post_init__(self) -> None:
-        agenda.check(self.mail, self.destinations, self.report.schedule, self.alert)
+        agenda.check(self.mail, self.destinations, self.report.schedule, self.alert, self.teams)
         _check_networks("allow", self.allow)
         _check_networks("trusted_proxies", self.trusted_proxies)
         if TORN in self.sources:

@@ -16,12 +16,13 @@ from msgspec import Struct
 from regstats import alerts, report, schedule
 from regstats.agenda import Alert, Schedule, span_of
 from regstats.alerts import Entries, Facts, Told
-from regstats.briefing import brief
+from regstats.briefing import Briefing, brief
 from regstats.config import Settings
 from regstats.delivery import deliver
 from regstats.outbox import Attachment, Message, Outbox
 from regstats.stats import Stats
 from regstats.store import Store, utc_now
+from regstats.terminal import in_file_name
 
 _log = getLogger(__name__)
 
@@ -30,6 +31,8 @@ _FILES = {
     "md": ("md", "text/markdown"),
     "json": ("json", "application/json"),
     "csv": ("zip", "application/zip"),
+    "pdf": ("pdf", "application/pdf"),
+    "png": ("zip", "application/zip"),
 }
 """What the files of a form end in, and their media type."""
 _PAUSE = timedelta(minutes=5)
@@ -82,7 +85,7 @@ class Dispatch:
             if is_due:
                 self._report(one, slot, state)
             self._send()
-            waiting = [message for message in self._outbox.waiting() if message.name == name]
+            waiting = [message for message in self._outbox.waiting() if message.kind == "report" and message.at == slot]
         return (slot if is_due else None), waiting
 
     @contextmanager
@@ -134,8 +137,10 @@ class Dispatch:
     def _report(self, one: Schedule, slot: datetime, state: State) -> None:
         """Puts the report of a slot into the outbox, and then remembers that; to end in between does no harm."""
         stats = Stats(self._store.root, now=slot, exclude=self._settings.exclude)
-        for message in messages(one, slot, stats, self._now()):
-            self._outbox.put(message)
+        teams = self._settings.teams
+        for team in teams if one.each_team else [one.team]:
+            for message in messages(one, slot, brief(stats, since=one.window, teams=teams, team=team), self._now()):
+                self._outbox.put(message)
         self._remember(one, slot, state)
 
     def _remember(self, one: Schedule, slot: datetime, state: State) -> None:
@@ -164,18 +169,20 @@ def _rule(one: Schedule) -> str:
     return f"{one.cron} {one.tz}"
 
 
-def messages(one: Schedule, slot: datetime, stats: Stats, now: datetime) -> list[Message]:
+def messages(one: Schedule, slot: datetime, briefing: Briefing, now: datetime) -> list[Message]:
     """The report of a slot, for each of its destinations."""
-    briefing = brief(stats, since=one.window)
+    name = one.name if briefing.team is None else f"{one.name}-{in_file_name(briefing.team)}"
+    of_team = "" if briefing.team is None else f" of {briefing.team}"
     content, text = report.FORMATS[one.format](briefing), report.as_summary(briefing)
     suffix, kind = _FILES[one.format]
-    file = Attachment(f"{one.name}-{slot:%Y-%m-%d}.{suffix}", kind, content)
+    file = Attachment(f"{name}-{slot:%Y-%m-%d}.{suffix}", kind, content)
     said = msgspec.json.decode(report.as_json(briefing))
-    fields = {"window": one.window} | {name: said[name] for name in ("since", "until", "facts", "sentences")}
+    told = {key: said[key] for key in ("since", "until", "facts", "sentences")}
+    fields = {"window": one.window, "team": briefing.team, **told}
     return [
         Message(
-            id=f"report-{one.name}-{slot:%Y%m%dT%H%MZ}-{to}", to=to, kind="report", name=one.name,
-            subject=f"Registry report {one.name}, {slot:%Y-%m-%d}", text=text, html=report.as_mail(briefing),
+            id=f"report-{name}-{slot:%Y%m%dT%H%MZ}-{to}", to=to, kind="report", name=name,
+            subject=f"Registry report {one.name}{of_team}, {slot:%Y-%m-%d}", text=text, html=report.as_mail(briefing),
             attachments=[file], fields=fields, at=slot, made_at=now,
         )
         for to in one.to

@@ -11,7 +11,6 @@ from functools import cache, wraps
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import click
 from click import Choice, Context, IntRange, Parameter
@@ -19,6 +18,7 @@ from click.shell_completion import get_completion_class
 
 from regstats.metrics import METRICS, Metric
 from regstats.parameters import DIMENSIONS, FILTERS, HELP, INTERVALS, MEASURES
+from regstats.terminal import in_file_name
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
@@ -138,8 +138,7 @@ def form_of_report(output: Path | None) -> str:
 
 def file_of_report(form: str, team: str | None = None) -> Path:
     """What a report is called if nobody says: report.html, report-NAME.html. No two teams have the same file."""
-    # Whatever a team is called, it is no other directory, and nothing that a shell or a terminal would take amiss.
-    name = "" if team is None else "-" + re.sub(r"[^\w.-]", lambda found: quote(found[0], safe=""), team)
+    name = "" if team is None else f"-{in_file_name(team)}"
     return Path(f"report{name}.{REPORTED[form]}")
 
 

@@ -113,7 +113,7 @@ class Outbox:
 
     def _note(self, what: str, message: Message, now: datetime) -> None:
         """In the log of this process, and in that of the store."""
-        told = {"what": what, "message": message.id, "to": message.to, "attempts": message.attempts}
+        told = {"what": what, "id": message.id, "to": message.to, "attempts": message.attempts}
         told |= {"error": message.error} if message.error else {}
         line = msgspec.json.encode({"time": now, **told, "subject": message.subject})
         with (self.folder / _LOG).open("ab") as file:

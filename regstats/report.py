@@ -103,7 +103,7 @@ def as_mail(briefing: Briefing) -> str:
         environment()
         .get_template("mail.html")
         .render(
-            title="Registry report",
+            title="Registry report" if briefing.team is None else f"Registry report: {visible(briefing.team)}",
             facts=[(fact.name, f"{fact.value:,}", _change(fact)) for fact in briefing.facts],
             sentences=[[(text, isinstance(text, Name)) for text in sentence] for sentence in briefing.sentences],
             window=window(briefing),

@@ -1,6 +1,7 @@
 """Where an answer goes, what a person sees while it is made, and what a terminal may be shown."""
 
 import os
+import re
 import sys
 import threading
 import unicodedata
@@ -9,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+from urllib.parse import quote
 
 from regstats.errors import InputError
 
@@ -26,6 +28,14 @@ def visible(text: str) -> str:
     if text.isprintable():  # nearly every name; of spaces there are more that can be shown than are printable
         return text
     return "".join(c if unicodedata.category(c) not in _UNSEEN else f"\\u{ord(c):04x}" for c in text)
+
+
+def in_file_name(text: str) -> str:
+    """Text as a part of a file's name: no other directory, and nothing that a shell or a terminal would take amiss.
+
+    No two texts are the same then.
+    """
+    return re.sub(r"[^\w.-]", lambda found: quote(found[0], safe=""), text)
 
 
 @contextmanager

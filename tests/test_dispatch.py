@@ -12,7 +12,7 @@ from regstats import dispatch as module
 from regstats.agenda import Alert, Destination, Reports, Schedule
 from regstats.check import check
 from regstats.compact import compact
-from regstats.config import Settings
+from regstats.config import Settings, Team
 from regstats.dispatch import Dispatch
 from regstats.outbox import Outbox
 from regstats.store import Store
@@ -211,6 +211,22 @@ def test_each_format(store, settings, clock, tmp_path, form, begins):
     Dispatch(store, settings(msgspec.structs.replace(DAILY, format=form)), clock).run("daily")
     (link,) = (tmp_path / "archive").glob("daily-latest.*")
     assert (True, {"csv": ".zip"}.get(form, f".{form}")) == (link.read_bytes().startswith(begins), link.suffix)
+
+
+def test_a_report_for_each_team(store, clock, tmp_path):
+    """Under a name of its own, whatever a team is called; and of one."""
+    journalled(store, envelope(*(make_event(at=START - 6 * HOUR, repository=f"{name}/app") for name in ("a", "b"))))
+    teams = {"a": Team(repositories=["a/*"]), "b/../../x": Team(repositories=["b/*"])}
+    each = [msgspec.structs.replace(DAILY, each_team=True), msgspec.structs.replace(DAILY, name="one", team="a")]
+    known = {"archive": Destination(directory=str(tmp_path / "archive"))}
+    one = Dispatch(store, Settings(destinations=known, report=Reports(schedule=each), teams=teams), clock)
+    one.run("daily")
+    one.run("one")
+    texts = {path.name: path.read_text() for path in (tmp_path / "archive").glob("*-latest.md")}
+    assert ["daily-a-latest.md", "daily-b%2F..%2F..%2Fx-latest.md", "one-a-latest.md"] == sorted(texts)
+    assert (True, False) == ("b/app" in texts["daily-b%2F..%2F..%2Fx-latest.md"], "b/app" in texts["one-a-latest.md"])
+    subjects = [line["subject"] for line in Outbox(store.root).log(9)]
+    assert "Registry report daily of a, 2026-11-20" == subjects[0]
 
 
 STALE = Alert(name="old", when="stale", to=["archive"], every="1h")

@@ -64,7 +64,7 @@ def inbox():
 
 @pytest.fixture
 def both(tmp_path, inbox):
-    """Two collectors with the same settings on one store, in which a report is due, and something was not understood."""
+    """Two collectors on one store, in which a report is due, and something was not understood."""
     file, store = tmp_path / "regstats.toml", Store(tmp_path / "store", create=True)
     file.write_text(SETTINGS.format(port=inbox.port, folder=tmp_path / "archive"))
     now = datetime.now(UTC)
@@ -97,4 +97,4 @@ def test_two_collectors_send_it_once(both, inbox, tmp_path):
     (file,) = report.iter_attachments()
     assert file.get_payload(decode=True) == archive[0].read_bytes()
     assert [0, 0] == [stop(one.process) for one in both]
-    assert 1 == sum(one.log.count('"what":"delivered","message":"alert-strange') for one in both)
+    assert 1 == sum(one.log.count('"what":"delivered","id":"alert-strange') for one in both)
