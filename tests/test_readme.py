@@ -1,6 +1,7 @@
 """The README: what it shows is true."""
 
 import re
+import typing
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 from help import BLOCK
 from help import blocks as blocks_of_help
 
+from regstats.agenda import Alert, Destination, Kind, Mail, Schedule
 from regstats.cli import main
 from regstats.config import Settings
 from regstats.metrics import METRICS
@@ -69,12 +71,32 @@ def test_every_parameter_and_setting_is_explained():
     shown = msgspec.toml.decode(toml)
     assert list(Settings.__struct_fields__) == list(shown)
     defaults = msgspec.to_builtins(Settings())
-    examples = ("token", "only", "sources", "read", "retention", "teams")
+    examples = ("token", "only", "sources", "read", "retention", "teams", "mail", "destinations", "report", "alert")
     assert {k: v for k, v in defaults.items() if k not in examples} == {
         k: v for k, v in shown.items() if k not in examples
     }
     assert list(defaults["read"]) == list(shown["read"])
     assert (defaults["read"]["cache"], defaults["read"]["rate"]) == (shown["read"]["cache"], shown["read"]["rate"])
+
+
+def test_all_that_is_sent_is_explained():
+    """Every key, with the defaults that hold."""
+    (toml,) = blocks("toml")
+    shown = msgspec.toml.decode(toml)
+    schedule = Schedule(name="weekly", cron="0 7 * * mon", to=["archive", "boss", "chat"], team="payments")
+    alert = Alert(name="unmaintained", when="stale", to=["chat"], remind="7d")
+    assert [msgspec.to_builtins(schedule)] == shown["report"]["schedule"]
+    assert [msgspec.to_builtins(alert)] == shown["alert"]
+    assert list(Mail.__struct_fields__) == list(shown["mail"])
+    keys = [key for destination in shown["destinations"].values() for key in destination]
+    assert list(Destination.__struct_fields__) == keys
+
+
+def test_every_kind_of_alert_is_explained():
+    """In the table, and no other."""
+    (table,) = re.findall(r"\| `when` \| tells of.*?\n\n", README, re.DOTALL)
+    cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    assert ["when", *typing.get_args(Kind)] == re.findall(r"`(\w+)`", " ".join(cells))
 
 
 @pytest.mark.parametrize("path", re.findall(r"`((?:notebooks|tests|sql|data)/[\w./-]+)`", README))
