@@ -71,7 +71,7 @@ def holding(alert: Alert, facts: Facts) -> Holding:
 
 def _stale(_: Alert, facts: Facts) -> Holding:
     return {
-        name: f"{code(name)} is pulled ({pulls:,} times in four weeks), and its last update is {duration(age)} old: "
+        name: f"{code(name)} is pulled (in four weeks: {pulls:,}), and its last update is {duration(age)} old: "
         f"grade {grade}"
         for name, pulls, age, grade in _columns(facts.stale, "repository", "pulls", "age", "grade")
     }
@@ -90,8 +90,9 @@ def _silence(_: Alert, facts: Facts) -> Holding:
 def _surprise(alert: Alert, facts: Facts) -> Holding:
     rows = _of_kind(facts, alert.when)
     lately = rows[rows["at"] >= facts.stats.present - _LATELY]
+    say = code if alert.when == "pull_loop" else str  # only there a client has a word in it: what it calls itself
     return {
-        "\n".join(name for name in names if isinstance(name, str)): ": ".join([*_codes(names), reason])
+        "\n".join(name for name in names if isinstance(name, str)): ": ".join([*_codes(names), say(reason)])
         for *names, reason in _columns(lately, "repository", "actor", "reason")
     }
 

@@ -146,7 +146,8 @@ class _Asked:
     @property
     def rising(self) -> pd.DataFrame:
         """What is pulled more than in the window before, the largest difference first."""
-        frame = self.top.assign(more=self.top["pulls"] - self.top["before"].fillna(self.top["pulls"]))
+        more = self.top["pulls"] - self.top["before"].fillna(self.top["pulls"])
+        frame = self.top.assign(more=more.astype("int64"))
         return frame[frame["more"] > 0].nlargest(20, "more", keep="all").reset_index(drop=True)
 
     @property

@@ -61,6 +61,7 @@ class Dispatch:
         self._settings = settings
         self._now = now
         self._outbox = Outbox(store.root)
+        self._stats = Stats(store.root, now=now(), exclude=settings.exclude)
         self._rests: dict[str, datetime] = {}
         """Until when what is not looked at again: by `every`, or because it failed."""
 
@@ -94,10 +95,7 @@ class Dispatch:
         self._outbox.folder.mkdir(exist_ok=True)
         file = os.open(self._outbox.folder / "lock", os.O_WRONLY | os.O_CREAT, 0o640)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            yield True
-        except BlockingIOError:
-            yield False
+            yield _locked(file, wait=wait)
         finally:
             os.close(file)
 
@@ -136,10 +134,10 @@ class Dispatch:
 
     def _report(self, one: Schedule, slot: datetime, state: State) -> None:
         """Puts the report of a slot into the outbox, and then remembers that; to end in between does no harm."""
-        stats = Stats(self._store.root, now=slot, exclude=self._settings.exclude)
-        teams = self._settings.teams
+        self._stats.now, teams = slot, self._settings.teams
         for team in teams if one.each_team else [one.team]:
-            for message in messages(one, slot, brief(stats, since=one.window, teams=teams, team=team), self._now()):
+            briefing = brief(self._stats, since=one.window, teams=teams, team=team)
+            for message in messages(one, slot, briefing, self._now()):
                 self._outbox.put(message)
         self._remember(one, slot, state)
 
@@ -151,9 +149,8 @@ class Dispatch:
 
     def _look(self, alert: Alert, state: State) -> timedelta:
         """How long to wait before the next look."""
-        now = self._now()
-        stats = Stats(self._store.root, now=now, exclude=self._settings.exclude)
-        holds = alerts.holding(alert, Facts(stats, self._store.root, alert.repository))
+        self._stats.now = now = self._now()
+        holds = alerts.holding(alert, Facts(self._stats, self._store.root, alert.repository))
         before = state.alerts.get(alert.name, {})
         told, entries = alerts.step(alert, now, holds, before)
         if any(told):
@@ -163,6 +160,14 @@ class Dispatch:
             state.alerts[alert.name] = entries
             self._outbox.remember(state)
         return span_of(alert.every)
+
+
+def _locked(file: int, *, wait: bool) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _rule(one: Schedule) -> str:

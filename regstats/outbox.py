@@ -5,10 +5,11 @@ DATA/outbox/log.ndjson           what has arrived, what has not yet, and what wa
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from logging import INFO, WARNING, getLogger
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +18,8 @@ from regstats.errors import DeliveryError
 from regstats.parts import appearing
 
 _log = getLogger(__name__)
+
+Read = TypeVar("Read")
 
 _PAUSES = [timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60)]
 """Between one try and the next; after the last one always that."""
@@ -77,7 +80,7 @@ class Outbox:
 
     def waiting(self) -> list[Message]:
         """What has not arrived, the oldest first. What cannot be read is put aside."""
-        found = (self._read(path) for path in self.folder.glob("*.json") if path.name != _STATE)
+        found = (self._read(path, Message) for path in self.folder.glob("*.json") if path.name != _STATE)
         return sorted((message for message in found if message), key=lambda message: (message.made_at, message.id))
 
     def deliver(self, now: datetime, send: Callable[[Message], None]) -> None:
@@ -93,8 +96,10 @@ class Outbox:
         tried = msgspec.structs.replace(message, attempts=message.attempts + 1, error=None)
         try:
             send(message)
-        except DeliveryError as error:
-            self._again(msgspec.structs.replace(tried, error=str(error)), now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not be in the way of what is next
+            if not isinstance(error, DeliveryError):
+                _log.exception("A mistake of regstats.", extra={"fields": {"id": message.id}})
+            self._again(msgspec.structs.replace(tried, error=str(error) or type(error).__name__), now)
             return False
         self._done("delivered", tried, now)
         return True
@@ -123,24 +128,30 @@ class Outbox:
     def log(self, last: int) -> list[dict[str, Any]]:
         """The last lines of the log."""
         path = self.folder / _LOG
-        lines = path.read_bytes().splitlines()[-last:] if path.exists() else []
-        return [msgspec.json.decode(line) for line in lines]
+        lines = path.read_bytes().splitlines()[-last:] if last and path.exists() else []
+        found = []
+        for line in lines:
+            with suppress(msgspec.DecodeError):  # one that was not finished
+                found.append(msgspec.json.decode(line))
+        return found
 
-    def load(self, kind: type[Any]) -> Any:
+    def load(self, kind: type[Read]) -> Read:
         """What was remembered last, as this type; its defaults if nothing was."""
-        path = self.folder / _STATE
-        return msgspec.json.decode(path.read_bytes(), type=kind) if path.exists() else kind()
+        return self._read(self.folder / _STATE, kind) or kind()
 
     def remember(self, state: Struct) -> None:
         """What has been done, durable from here on."""
         with appearing(self.folder / _STATE) as unseen:
             unseen.write_bytes(msgspec.json.encode(state))
 
-    def _read(self, path: Path) -> Message | None:
+    def _read(self, path: Path, kind: type[Read]) -> Read | None:
+        """What is in a file; None where it is not there, or put aside because nobody can read it."""
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Message)
-        except (msgspec.DecodeError, OSError) as error:
+            return msgspec.json.decode(path.read_bytes(), type=kind)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
             aside = path.with_suffix(".broken")
             path.rename(aside)
-            _log.error("A message cannot be read: %s. It lies in %s.", error, aside)
+            _log.error("What was to be sent cannot be read: %s. It lies in %s.", error, aside)
             return None

@@ -117,12 +117,22 @@ def test_what_cannot_be_read_is_put_aside(outbox, arrived, caplog):
     assert "cannot be read" in caplog.text
 
 
-def test_a_mistake_in_the_sender_loses_nothing(outbox):
-    """It is raised, and the message is still there."""
+def test_a_mistake_of_ours_loses_nothing(outbox, caplog):
+    """It is in the log, the message still there, and the next one sent."""
+    outbox.put(message(to="first"))
+    outbox.put(message(to="second"))
+    outbox.deliver(NOW, lambda one: 1 / (one.to == "second"))
+    (waiting,) = outbox.waiting()
+    assert ("first", "division by zero", True) == (waiting.to, waiting.error, "A mistake of regstats" in caplog.text)
+
+
+def test_a_line_of_the_log_that_was_not_finished(outbox, arrived):
+    """Is left out."""
     outbox.put(message())
-    with pytest.raises(ZeroDivisionError):
-        outbox.deliver(NOW, lambda _: 1 / 0)
-    assert [message()] == outbox.waiting()
+    outbox.deliver(NOW, arrived.append)
+    with (outbox.folder / "log.ndjson").open("ab") as file:
+        file.write(b'{"what": "deli')
+    assert (["delivered"], []) == (what(outbox), outbox.log(0))
 
 
 def test_what_is_remembered(outbox):
@@ -135,3 +145,6 @@ def test_what_is_remembered(outbox):
     outbox.put(message())
     outbox.remember(State(7))
     assert (7, 1) == (outbox.load(State).number, len(outbox.waiting()))
+    (outbox.folder / "state.json").write_bytes(b'{"number": 8')
+    assert 0 == outbox.load(State).number
+    assert [b'{"number": 8'] == [path.read_bytes() for path in outbox.folder.glob("*.broken")]

@@ -102,7 +102,7 @@ def test_lines_for_cron(call, store, tmp_path):
 
 def test_what_alerts_would_tell(call):
     """Now, and since some time; nothing is sent."""
-    assert "old new: `team/app` is pulled (1 times in four weeks)" in said(call("alert", "test"))
+    assert "old new: `team/app` is pulled (in four weeks: 1)" in said(call("alert", "test"))
     assert "odd: nothing to tell.\n" == said(call("alert", "test", "odd"))
     assert "2026-11-20 " in said(call("alert", "test", "old", "--since", "7d"))
     assert "" == said(call("outbox"))
