@@ -16,6 +16,7 @@ import click
 from click import Choice, Context, IntRange, Parameter
 from click.shell_completion import get_completion_class
 
+from regstats import config as config_file
 from regstats.metrics import METRICS, Metric
 from regstats.parameters import DIMENSIONS, FILTERS, HELP, INTERVALS, MEASURES
 from regstats.terminal import in_file_name
@@ -97,6 +98,13 @@ config: Decorator = click.option(
     type=click.Path(path_type=Path),
     help=f"Settings, for what is excluded.  {IN_CONFIG}",
 )
+
+
+def stats(data: str, file: Path | None) -> Any:
+    """The numbers of a store, without those who are excluded by the settings."""
+    from regstats.stats import Stats
+
+    return Stats(data, exclude=config_file.load(file).exclude)
 
 
 class Destination(NamedTuple):

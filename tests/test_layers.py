@@ -21,7 +21,7 @@ ORDER = """
     logs monitoring totals senders access connections collector status
     answers openapi api badges assets views explore pages web app upkeep server demo
     notebooks lab notebook_report
-    completion options cli __main__ __init__
+    completion options reporting cli __main__ __init__
 """.split()
 
 
