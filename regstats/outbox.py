@@ -78,9 +78,13 @@ class Outbox:
         with appearing(path) as unseen:
             unseen.write_bytes(msgspec.json.encode(message))
 
+    def files(self) -> list[Path]:
+        """Those of what has not arrived."""
+        return [path for path in self.folder.glob("*.json") if path.name != _STATE]
+
     def waiting(self) -> list[Message]:
         """What has not arrived, the oldest first. What cannot be read is put aside."""
-        found = (self._read(path, Message) for path in self.folder.glob("*.json") if path.name != _STATE)
+        found = (self._read(path, Message) for path in self.files())
         return sorted((message for message in found if message), key=lambda message: (message.made_at, message.id))
 
     def deliver(self, now: datetime, send: Callable[[Message], None]) -> None:

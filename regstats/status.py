@@ -16,6 +16,7 @@ from regstats.access import Access, harden
 from regstats.config import Settings
 from regstats.errors import StoreError
 from regstats.journal import Journal
+from regstats.outbox import Outbox
 from regstats.parts import TABLES, Part
 from regstats.store import Store
 from regstats.totals import MOST, Use
@@ -102,6 +103,8 @@ class _OfStore:
         yield GaugeMetricFamily("regstats_unsealed_bytes", "Bytes in the journal.", sum(size for _, size in pending))
         yield GaugeMetricFamily("regstats_unsealed_segments", "Segments of the journal.", len(pending))
         yield GaugeMetricFamily("regstats_disk_free_bytes", "Free on the store's disk.", free)
+        waiting = len(Outbox(self._store.root).files())
+        yield GaugeMetricFamily("regstats_outbox_messages", "Reports and alerts that have not arrived yet.", waiting)
         rows = GaugeMetricFamily("regstats_rows", "Sealed rows.", labels=["table"])
         files = GaugeMetricFamily("regstats_parts", "Parquet files that count.", labels=["table"])
         for table in TABLES:

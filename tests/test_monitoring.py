@@ -13,8 +13,10 @@ from test_formats import EVIL
 from regstats import monitoring
 from regstats.app import create_app
 from regstats.config import Exclude, Retention, Settings, Source
+from regstats.dispatch import State
 from regstats.journal import Journal
 from regstats.logs import JsonLines, Text
+from regstats.outbox import Message, Outbox
 from regstats.sealing import seal
 from regstats.stats import Stats
 from regstats.store import utc_now
@@ -206,6 +208,16 @@ def test_names_of_repositories_do_nothing_to_the_metrics(client, store, settings
     assert {name: [0, 0, 0, 0] for name in names} == uses(client)
     text = client.get("/metrics", headers=BEARER).text
     assert not any(line.startswith("regstats_made_up") for line in text.split("\n"))
+
+
+def test_what_waits_to_be_sent_is_counted(client, store):
+    """So that somebody hears of it though mail does not work."""
+    assert "\nregstats_outbox_messages 0.0\n" in client.get("/metrics", headers=BEARER).text
+    box = Outbox(store.root)
+    for to in ("a", "b"):
+        box.put(Message(id=to, to=to, kind="test", name="x", subject="x", text="x", at=NOW, made_at=NOW))
+    box.remember(State())
+    assert "\nregstats_outbox_messages 2.0\n" in client.get("/metrics", headers=BEARER).text
 
 
 @pytest.mark.parametrize(("step", "metric"), [("count", "repositories"), ("report", "health")])
