@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
@@ -23,16 +23,16 @@ Kind = Literal[
 ]  # fmt: skip
 
 _SECRET = "env:"  # noqa: S105 - how a setting says that its value is in a variable
-_SPAN = re.compile(r"([0-9]{1,4})([mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SPAN = re.compile(r"([0-9]{1,4})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
-def span_of(text: str) -> timedelta:
-    """`15m`, `24h`, `7d`, `4w` as a time span. Raises ValueError for anything else."""
+def span_of(text: str, *, zero: bool = False) -> timedelta:
+    """`30s`, `15m`, `24h`, `7d`, `4w` as a time span. Raises ValueError for anything else; for 0 unless `zero`."""
     match = _SPAN.fullmatch(text)
-    if match is None or not int(match[1]):
-        raise ValueError(f"`{text}` is not a time span such as 15m, 24h, 7d or 4w")
+    if match is None or not (zero or int(match[1])):
+        raise ValueError(f"`{text}` is not a time span such as 30s, 15m, 24h, 7d or 4w")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
@@ -167,19 +167,21 @@ class Alert(Struct, frozen=True, forbid_unknown_fields=True):
             span_of(text)
 
 
-def check(
-    mail: Mail | None,
-    destinations: Mapping[str, Destination],
-    schedules: list[Schedule],
-    alerts: list[Alert],
-    teams: Collection[str],
-) -> None:
+class Named(Protocol):
+    """Something that is sent to destinations."""
+
+    @property
+    def name(self) -> str:
+        """Which one it is."""
+
+    @property
+    def to(self) -> list[str]:
+        """Names of destinations."""
+
+
+def check(mail: Mail | None, destinations: Mapping[str, Destination], tables: Mapping[str, Sequence[Named]]) -> None:
     """Raises ValueError where a name is there twice, or means nothing."""
-    for schedule in schedules:
-        if schedule.team not in {None, *teams} or (schedule.each_team and not teams):
-            there = ", ".join(teams) or "none; make one with [teams.NAME]"
-            raise ValueError(f"report.schedule `{schedule.name}` is of a team that is not there. There are: {there}")
-    for table, entries in (("report.schedule", schedules), ("alert", alerts)):
+    for table, entries in tables.items():
         names = [entry.name for entry in entries]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
@@ -191,6 +193,14 @@ def check(
             raise ValueError(f"`{name}` cannot be the name of a destination: letters, digits and _.- only")
         if destination.mail and mail is None:
             raise ValueError(f"destinations.{name} is mail; say with [mail] which server it goes through")
+
+
+def check_teams(schedules: Iterable[Schedule], teams: Collection[str]) -> None:
+    """Raises ValueError where a report is of a team that is not there."""
+    for schedule in schedules:
+        if schedule.team not in {None, *teams} or (schedule.each_team and not teams):
+            there = ", ".join(teams) or "none; make one with [teams.NAME]"
+            raise ValueError(f"report.schedule `{schedule.name}` is of a team that is not there. There are: {there}")
 
 
 def _check_destinations(where: str, to: list[str], known: Mapping[str, Destination]) -> None:

@@ -4,7 +4,7 @@ import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +16,7 @@ from regstats import agenda
 from regstats.agenda import Alert, Destination, Mail, Reports, Schedule
 from regstats.errors import ConfigError
 from regstats.events import TORN
+from regstats.rules import Http, Match, Rule
 
 DEFAULT_SOURCE = "default"
 DEFAULT_FILE = Path("regstats.toml")
@@ -180,9 +181,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     destinations: dict[str, Destination] = {}
     report: Reports = Reports()
     alert: list[Alert] = []
+    deploy: list[Rule] = []
 
     def __post_init__(self) -> None:
-        agenda.check(self.mail, self.destinations, self.report.schedule, self.alert, self.teams)
+        named: dict[str, Sequence[agenda.Named]] = {
+            "report.schedule": self.report.schedule,
+            "alert": self.alert,
+            "deploy": self.deploy,
+        }
+        agenda.check(self.mail, self.destinations, named)
+        agenda.check_teams(self.report.schedule, self.teams)
         _check_networks("allow", self.allow)
         _check_networks("trusted_proxies", self.trusted_proxies)
         if TORN in self.sources:
@@ -217,6 +225,9 @@ _TABLES: dict[str, type[Struct]] = {
     "report": Reports,
     "report.schedule.*": Schedule,
     "alert.*": Alert,
+    "deploy.*": Rule,
+    "deploy.*.match": Match,
+    "deploy.*.http": Http,
 }
 """What tables may be in the file; `*` is any name, or any entry of a list."""
 

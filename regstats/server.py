@@ -50,6 +50,8 @@ def serve(settings: Settings) -> None:
 def _collect(settings: Settings, store: Store) -> None:
     """Keeps the store in order while the workers run."""
     upkeep = Upkeep(store, settings)
+    if settings.deploy:
+        _log.warning("Rules of [[deploy]] are not acted on by this version; `regstats deploy` says what they would do.")
     upkeep.seal()  # what a collector before this one had taken, and could not seal any more
     try:
         with (

@@ -9,7 +9,7 @@ import regstats
 
 ROOT = Path(regstats.__file__).parent
 ORDER = """
-    errors events agenda config addresses useragents
+    errors events agenda rules config addresses useragents
     payloads.distribution payloads
     journal parts store sealing
     database accounting moves compact rebuild check
@@ -17,11 +17,11 @@ ORDER = """
     sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__
     engine parameters metrics queries series stats
     terminal formats exports figures charts notebook briefing printing report
-    outbox delivery schedule alerts dispatch
+    outbox delivery schedule alerts dispatch deployment
     logs monitoring totals senders access connections collector status
     answers openapi api badges assets views explore pages web app upkeep server demo
     notebooks lab notebook_report
-    completion options reporting cli __main__ __init__
+    completion options reporting deploying cli __main__ __init__
 """.split()
 
 

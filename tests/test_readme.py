@@ -71,7 +71,19 @@ def test_every_parameter_and_setting_is_explained():
     shown = msgspec.toml.decode(toml)
     assert list(Settings.__struct_fields__) == list(shown)
     defaults = msgspec.to_builtins(Settings())
-    examples = ("token", "only", "sources", "read", "retention", "teams", "mail", "destinations", "report", "alert")
+    examples = (
+        "token",
+        "only",
+        "sources",
+        "read",
+        "retention",
+        "teams",
+        "mail",
+        "destinations",
+        "report",
+        "alert",
+        "deploy",
+    )
     assert {k: v for k, v in defaults.items() if k not in examples} == {
         k: v for k, v in shown.items() if k not in examples
     }

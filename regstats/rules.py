@@ -1,0 +1,284 @@
+"""Rules of deployment: what is done when a tag is pushed or deleted, `[[deploy]]`; and to which changes one applies."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from fnmatch import fnmatchcase
+from ipaddress import ip_address, ip_network
+from typing import Annotated, Any, Literal, NamedTuple
+
+from msgspec import Meta, Struct
+from semantic_version import NpmSpec, Version  # type: ignore[import-untyped]
+
+from regstats.agenda import Name, span_of
+from regstats.events import Event
+
+Globs = str | list[str]
+"""One, or several of which one must fit."""
+
+_PLACEHOLDER = re.compile(r"\{(\w*)\}")
+_INDEX = re.compile(r"\b(index|manifest\.list)\b")
+
+
+class Change(NamedTuple):
+    """A tag that was pushed or deleted: a row of the view `moves`."""
+
+    timestamp: datetime
+    source: str
+    repository: str
+    tag: str
+    digest: str | None
+    """What it points to from then on; None if it was deleted."""
+    before: str | None
+    """What it pointed to until then; None if nothing is known."""
+    media_type: str | None
+    actor: str | None
+    client_address: str | None
+    event_id: str
+
+    @property
+    def action(self) -> str:
+        """Push or delete."""
+        return "delete" if self.digest is None else "push"
+
+    @property
+    def kind(self) -> str:
+        """Manifest or index, by its media type."""
+        return "index" if _INDEX.search(self.media_type or "") else "manifest"
+
+
+def of_event(event: Event) -> Change | None:
+    """The change that an event tells of, as far as it alone can; None if of none."""
+    is_push = event.action == "push" and event.kind in ("manifest", "index")
+    if event.tag is None or not (is_push or event.action == "delete"):
+        return None
+    own: dict[str, Any] = {name: getattr(event, name) for name in Change._fields if name not in ("digest", "before")}
+    own |= {"digest": event.digest, "before": None} if is_push else {"digest": None, "before": event.digest}
+    return Change(**own)
+
+
+FIELDS = (*Change._fields, "action", "kind", "rule")
+"""What `{…}` may name in what is done."""
+
+
+class Match(Struct, frozen=True, forbid_unknown_fields=True):
+    """To which changes a rule applies: all that is said must fit. Globs are `*`, `?` and `[abc]`, and fit the whole."""
+
+    repository: Globs = []
+    tag: Globs = []
+    tag_regex: str | None = None
+    """A regular expression that the whole tag must fit."""
+    semver: str | None = None
+    """A range of versions, as npm has them: `>=1.2 <2`, `~1.4`, `1.x`. Suffixes are pre-releases, which do not fit."""
+    actor: Globs = []
+    """Who pushed, as the registry says. Without authentication at the registry, whatever the client says."""
+    networks: Globs = []
+    """From where, as the registry says. Behind a careless proxy, whatever the client says."""
+    source: Globs = []
+    action: Literal["push", "delete"] = "push"
+    kind: Literal["manifest", "index"] | None = None
+    media_type: Globs = []
+    changed: bool = False
+    """Only what the tag did not point to already."""
+
+    def __post_init__(self) -> None:
+        for network in _listed(self.networks):
+            ip_network(network)
+        if self.semver is not None:
+            NpmSpec(self.semver)
+        if self.tag_regex is not None:
+            _compiled(self.tag_regex)
+
+
+def _compiled(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"`{text}` is not a regular expression: {error}") from None
+
+
+class Http(Struct, frozen=True, forbid_unknown_fields=True):
+    """A request, `http = {…}`."""
+
+    url: str
+    """Itself, or `env:` and the name of a variable that has it."""
+    method: Literal["POST", "PUT", "PATCH", "GET", "DELETE"] = "POST"
+    headers: dict[str, str] = {}
+    body: Any = None
+    """JSON; in its texts `{repository}` is filled in."""
+    user: str | None = None
+    password: str | None = None
+    """Basic; or with `env:` the name of a variable that has it."""
+    token: str | None = None
+    """Bearer; likewise."""
+    signing_secret: str | None = None
+    """HMAC-SHA256 of the body in `X-Hub-Signature-256`; likewise."""
+
+
+class Rule(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is done when, `[[deploy]]`."""
+
+    name: Name
+    match: Match
+    command: Annotated[list[str], Meta(min_length=1)] | None = None
+    """A program and its arguments, without a shell. `{tag}` is filled in, and is never more than one argument."""
+    http: Http | None = None
+    settle: str = "5s"
+    """How long nothing more must come for the same target: so the tags of one build are one deployment."""
+    delay: str = "0s"
+    """How long it waits after that."""
+    timeout: str = "5m"
+    retries: Annotated[int, Meta(ge=0, le=100)] = 3
+    cooldown: str = "0s"
+    """How long after a deployment of a target the next one waits."""
+    max_age: str = "1h"
+    """What is older when it is seen is skipped."""
+    approve: bool = False
+    """Whether somebody has to say yes."""
+    target: str = "{repository}"
+    """What is deployed to: one thing at a time for each, and of several that wait the newest."""
+    to: list[str] = []
+    """Destinations that are told of the outcome."""
+
+    def __post_init__(self) -> None:
+        for text in (self.settle, self.delay, self.timeout, self.cooldown, self.max_age):
+            span_of(text, zero=True)
+        if (self.command is None) == (self.http is None):
+            raise ValueError(f"deploy `{self.name}` has to have one of: command, http")
+        http = [self.http.url, self.http.headers, self.http.body] if self.http else []
+        for text in _texts([self.target, self.command, http]):
+            for field in _PLACEHOLDER.findall(text):
+                if field not in FIELDS:
+                    raise ValueError(f"`{{{field}}}` in deploy `{self.name}` is none of: {', '.join(FIELDS)}")
+
+
+def _texts(value: Any) -> list[str]:
+    """All texts within lists and tables."""
+    if isinstance(value, str):
+        return [value]
+    inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+    return [text for one in inner for text in _texts(one)] if isinstance(inner, list | tuple) else []
+
+
+def filled(text: str, rule: Rule, change: Change) -> str:
+    """A text with what is to be filled in; what is missing is empty."""
+    return _PLACEHOLDER.sub(lambda found: _value(found[1], rule, change), text)
+
+
+def _value(field: str, rule: Rule, change: Change) -> str:
+    value = rule.name if field == "rule" else getattr(change, field)
+    return "" if value is None else value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def values(rule: Rule, change: Change) -> dict[str, str]:
+    """Every field with its text."""
+    return {field: _value(field, rule, change) for field in FIELDS}
+
+
+# Matching
+
+
+class _Test(NamedTuple):
+    """What is asked of a change, in words, and whether it is so."""
+
+    wanted: str
+    had: str
+    fits: bool
+
+
+def misfits(rule: Rule, change: Change) -> list[str]:
+    """Why a rule does not apply to a change, in words; nothing if it does."""
+    return [f"{test.had}, not {test.wanted}" for test in _tests(rule.match, change) if not test.fits]
+
+
+def _tests(match: Match, change: Change) -> list[_Test]:
+    globs = {
+        name: (_listed(getattr(match, name)), getattr(change, name))
+        for name in ("repository", "tag", "actor", "source", "media_type")
+    }
+    tests = [
+        _Test(f"{name} {_or(wanted)}", f"{name} {_shown(had)}", had is not None and _fits(had, wanted))
+        for name, (wanted, had) in globs.items()
+        if wanted
+    ]
+    tests += [make(wanted, change) for name, make in _SPECIAL.items() if (wanted := getattr(match, name))]
+    return tests
+
+
+def _fits(text: str, globs: list[str]) -> bool:
+    return any(fnmatchcase(text, glob) for glob in globs)
+
+
+def _regex(wanted: str, change: Change) -> _Test:
+    return _Test(f"a tag like {wanted!r}", f"tag {change.tag!r}", re.fullmatch(wanted, change.tag) is not None)
+
+
+def _semver(wanted: str, change: Change) -> _Test:
+    return _Test(f"a version {wanted!r}", f"tag {change.tag!r}", _in_range(change.tag, wanted))
+
+
+def _in_range(tag: str, wanted: str) -> bool:
+    """`1.3` is 1.3.0, and `v1.3.0` too. What has more numbers than three, or none, is no version."""
+    if not re.fullmatch(r"v?\d+(\.\d+){0,2}([-+][0-9A-Za-z.+-]+)?", tag, re.ASCII):
+        return False
+    try:
+        return bool(NpmSpec(wanted).match(Version.coerce(tag.removeprefix("v"))))
+    except ValueError:
+        return False
+
+
+def _networks(wanted: Globs, change: Change) -> _Test:
+    networks = _listed(wanted)
+    had = change.client_address
+    return _Test(f"from {_or(networks)}", f"from {_shown(had)}", _is_in(had, networks))
+
+
+def _is_in(address: str | None, networks: list[str]) -> bool:
+    try:
+        return address is not None and any(ip_address(address) in ip_network(network) for network in networks)
+    except ValueError:
+        return False
+
+
+def _equal(name: str) -> Callable[[str, Change], _Test]:
+    return lambda wanted, change: _Test(f"a {wanted}", f"a {getattr(change, name)}", getattr(change, name) == wanted)
+
+
+def _changed(_: bool, change: Change) -> _Test:
+    return _Test("a new digest", "the digest that the tag has already", change.digest != change.before)
+
+
+_SPECIAL: dict[str, Callable[[Any, Change], _Test]] = {
+    "tag_regex": _regex,
+    "semver": _semver,
+    "networks": _networks,
+    "action": _equal("action"),
+    "kind": _equal("kind"),
+    "changed": _changed,
+}
+
+
+def _listed(globs: Globs) -> list[str]:
+    return [globs] if isinstance(globs, str) else globs
+
+
+def _or(texts: list[str]) -> str:
+    return " or ".join(map(repr, texts))
+
+
+def _shown(text: str | None) -> str:
+    return "unknown" if text is None else repr(text)
+
+
+def explained(rule: Rule) -> str:
+    """A rule as a sentence."""
+    tests = _tests(rule.match, _ANY)
+    what = ", ".join(test.wanted for test in tests)
+    does = f"runs {rule.command}" if rule.command else ""
+    does += f"sends {rule.http.method} to {rule.http.url}" if rule.http else ""
+    more = f" and {rule.delay} more" if span_of(rule.delay, zero=True) else ""
+    approved = ", if somebody approves it" if rule.approve else ""
+    return f"{rule.name}: {what}: {does}, {rule.settle}{more} after the last one for the same {rule.target}{approved}"
+
+
+_ANY = Change(datetime.min, "", "", "", "", "", "", "", "", "")  # noqa: DTZ901 - only for the words
