@@ -19,6 +19,12 @@ from regstats.stats import Stats
 CHART = ".jp-OutputArea-output.jp-RenderedPlotly"
 WRONG = '.jp-OutputArea-output[data-mime-type$="stderr"], .jp-OutputArea-output[data-mime-type$="error"]'
 LOADED = '.jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status="idle"]'
+KERNELS = """
+const request = new XMLHttpRequest();
+request.open("GET", "/api/kernels", false);
+request.send();
+return JSON.parse(request.responseText);
+"""
 SETTINGS = "settings/JUPYTERLAB_SETTINGS_DIR/@jupyterlab/apputils-extension"
 NEWS, THEME = (f"{SETTINGS}/{name}.jupyterlab-settings" for name in ("notification", "themes"))
 
@@ -92,7 +98,8 @@ def run_all(browser):
     """From the menu, as a person does it; returns when every cell of code has its number."""
     browser.until(lambda: browser.find(LOADED))
     # It looks idle before it has a kernel, and asks for one if it has to run anything then.
-    browser.until(lambda: any("(regstats) | Idle" in bar.text for bar in browser.find("#jp-main-statusbar")))
+    browser.until(lambda: any(kernel["connections"] for kernel in browser.run(KERNELS)))
+    browser.until(lambda: browser.find(LOADED))
     (run,) = (item for item in browser.find(".lm-MenuBar-item") if item.text == "Run")
     run.click()
     browser.until(lambda: browser.find('.lm-Menu-item[data-command="runmenu:run-all"]'))[0].click()
