@@ -169,6 +169,19 @@ def test_late_pushes_are_put_in_order_by_their_own_time(stats_of):
     assert [1, 0, 1, 1, 0] == list(stats.pushes()["updates"])
 
 
+def test_what_was_deleted_by_its_digest(stats_of):
+    """A manifest is also one that was only pulled, or only listed by an index; anything else is a blob."""
+    gone = {"action": "delete", "method": "DELETE", "media_type": None, "size": None, "tag": None}
+    pulled, listed, unknown = (f"sha256:{letter * 64}" for letter in "123")
+    stats = stats_of(
+        make_event(at=at(20), digest=pulled, tag=None),
+        make_push(at=at(20), digest=A, media_type=INDEX, references=[{"digest": listed}]),
+        *(make_event(at=at(21), digest=digest, **gone) for digest in (pulled, listed, unknown)),
+    )
+    deleted = dict(stats.sql("select digest, kind from deletes").fetchall())
+    assert {pulled: "manifest", listed: "manifest", unknown: "blob"} == deleted
+
+
 def test_deletes(stats_of):
     """A delete by digest of a manifest, with the tags that went; one of a blob looks the same, and does not count."""
     gone = {"action": "delete", "method": "DELETE", "media_type": None, "size": None}
