@@ -186,7 +186,12 @@ def test_nothing_is_told_twice_within_the_cooldown(days, cooldown):
 def test_when_it_would_have_told(store):
     """The past, as it was then known."""
     journalled(store, envelope(*(event for day in [*range(-50, -20), -2, 0] for event in pulls(day, 2))))
-    facts_at = lambda at: Facts(Stats(store.root, now=at), None, [])  # noqa: E731
+    stats = Stats(store.root)
+
+    def facts_at(at):
+        stats.now = at
+        return Facts(stats, None, [])
+
     found = list(rehearse(alert(), facts_at, NOW - 25 * DAY, NOW))
     assert [(1, 0), (0, 1)] == [(len(moment.told.new), len(moment.told.resolved)) for moment in found]
     assert [-16, -2] == [round((moment.at - NOW) / DAY) for moment in found]

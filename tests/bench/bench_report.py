@@ -1,7 +1,7 @@
 """How long does a report take, of the sample and of a store with a million events?
 
-    python tests/bench/bench_report.py [--rounds 5] [--events 1000000] [--days 365] [--store DIRECTORY]
-        [--output tests/bench/results/report.md]
+    python tests/bench/bench_report.py [--rounds 5] [--events 1000000] [--days 365] [--formats html]
+        [--store DIRECTORY] [--output tests/bench/results/report.md]
 
 Makes a store with `traffic.py`, or takes one that is there. Each report is written by `regstats report`, in a process
 of its own, and by a process that has written one already.
@@ -53,12 +53,12 @@ def again(stats, since, form):
     return time.perf_counter() - started, size
 
 
-def measure(store, rounds, folder):
+def measure(store, rounds, forms, folder):
     """Of each window and form: seconds of the command, seconds again, bytes."""
     stats, found = Stats(store, now=traffic.NOW), {}
     report.render(stats)
     for since in WINDOWS:
-        for form in FORMS:
+        for form in forms:
             times = [again(stats, since, form) for _ in range(rounds)]
             commands = [command(store, since, form, folder) for _ in range(rounds)]
             found[since, form] = commands, [seconds for seconds, _ in times], times[0][1]
@@ -121,6 +121,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--formats", nargs="+", choices=FORMS, default=FORMS)
     parser.add_argument("--store", type=Path, help="one that traffic.py has made; else one is made")
     parser.add_argument("--output", type=Path, help="the report goes there, too")
     options = parser.parse_args()
@@ -132,7 +133,7 @@ def main():
         parts = [part for part in store.manifest().parts if part.table == "events"]
         facts = {"events": sum(part.rows for part in parts), "dates": len({part.date for part in parts})}
         stores = {"a million": store.root, "the sample": SAMPLE}
-        found = {name: measure(root, options.rounds, folder) for name, root in stores.items()}
+        found = {name: measure(root, options.rounds, options.formats, folder) for name, root in stores.items()}
     text = told(facts, options.rounds, machine, found)
     print(text)
     if options.output:
