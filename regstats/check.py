@@ -19,12 +19,11 @@ from regstats.compact import has_rows_of_its_own, remove, unfinished
 from regstats.database import connect_for_upkeep, literal, read_parquet
 from regstats.errors import StoreError
 from regstats.events import TORN, unique
-from regstats.parts import DELIVERIES, EVENTS, KEYS, MOMENTS, Part, TableName, by_date, describe, to_table
+from regstats.parts import EVENTS, KEYS, MOMENTS, SCHEMAS, Part, TableName, by_date, describe, to_table
 from regstats.payloads import understand
 from regstats.rebuild import deliveries_of, make_anew
 from regstats.store import Store, utc_now
 
-_SCHEMAS: dict[TableName, pa.Schema] = {"deliveries": DELIVERIES, "events": EVENTS}
 _NEEDS_REBUILD = "make the events anew from the deliveries"
 
 
@@ -103,7 +102,7 @@ def _parts(store: Store) -> Iterator[Finding]:
 def _described(store: Store, part: Part) -> Part:
     """The part as it really is, after reading all of it."""
     table = pq.read_table(store.path_of(part), partitioning=None)
-    missing = [f.name for f in _SCHEMAS.get(part.table, []) if f.name not in table.schema.names]
+    missing = [f.name for f in SCHEMAS.get(part.table, []) if f.name not in table.schema.names]
     if missing:
         raise KeyError(f"no column {', '.join(missing)}")
     actual = describe(part.table, part.date, part.name, table)
@@ -150,14 +149,14 @@ def _adopt(store: Store, orphan: Part) -> None:
     if live:
         rows += f" anti join (select {key} from ({read_parquet(live, KEYS[orphan.table])})) using ({key})"
     with connect_for_upkeep(store.root) as connection:
-        table = connection.sql(rows).to_arrow_table().cast(_SCHEMAS[orphan.table])
+        table = connection.sql(rows).to_arrow_table().cast(SCHEMAS[orphan.table])
     store.commit(add=[store.write(orphan.table, orphan.date, f"adopted-{orphan.name}", table)])
     (store.root / orphan.path).unlink()
 
 
 def _repetitions(store: Store) -> Iterator[Finding]:
-    """No delivery and no event is there twice."""
-    for table in ("deliveries", "events"):
+    """No delivery, no event and no deployment is there twice."""
+    for table in KEYS:
         with connect_for_upkeep(store.root) as connection:
             for day, count in connection.sql(_repeated(store, table)).fetchall() if _files(store, table) else []:
                 mend = partial(_without_repetitions, store, table, day)
@@ -178,8 +177,8 @@ def _repeated(store: Store, table: TableName) -> str:
 
 def _without_repetitions(store: Store, table: TableName, day: date) -> None:
     """Makes one part of a date's, without the rows that are in it twice, or at a date before it."""
-    key, columns = ", ".join(KEYS[table]), ", ".join(_SCHEMAS[table].names)
-    own = read_parquet(map(store.path_of, by_date(store.manifest().parts, table)[day]), _SCHEMAS[table].names)
+    key, columns = ", ".join(KEYS[table]), ", ".join(SCHEMAS[table].names)
+    own = read_parquet(map(store.path_of, by_date(store.manifest().parts, table)[day]), SCHEMAS[table].names)
     before = f"select {key} from ({read_parquet(_files(store, table), KEYS[table])}) where date < '{day}'"
     first = f"select *, row_number() over (partition by {key} order by {MOMENTS[table]}) as number from ({own})"
     query = f"""
@@ -187,7 +186,7 @@ def _without_repetitions(store: Store, table: TableName, day: date) -> None:
         select {columns} from first anti join before using ({key}) where number = 1
     """
     with connect_for_upkeep(store.root) as connection:
-        rows = connection.sql(query).to_arrow_table().cast(_SCHEMAS[table])
+        rows = connection.sql(query).to_arrow_table().cast(SCHEMAS[table])
     store.replace(table, day, f"once-{store.manifest().version + 1}", rows)
 
 

@@ -20,6 +20,7 @@ from regstats.database import connect, connect_for_upkeep, literal, read_parquet
 from regstats.parts import (
     COMPRESSION_LEVEL,
     DELIVERIES,
+    DEPLOYMENTS,
     EVENTS,
     KEYS,
     TABLES,
@@ -47,6 +48,7 @@ class _Shape(NamedTuple):
 _MERGED: dict[TableName, _Shape] = {
     "deliveries": _Shape(DELIVERIES.names, "", 30_000),
     "events": _Shape(EVENTS.names, "order by repository, tag, timestamp, source, event_id", 1_000_000),
+    "deployments": _Shape(DEPLOYMENTS.names, "order by timestamp, deployment_id", 30_000),
 }
 
 

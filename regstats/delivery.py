@@ -3,8 +3,6 @@
 import re
 import smtplib
 import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -19,6 +17,7 @@ from regstats.config import Settings
 from regstats.errors import ConfigError, DeliveryError
 from regstats.outbox import Attachment, Message
 from regstats.parts import appearing
+from regstats.requesting import UnreachableError, ask, is_address
 from regstats.terminal import visible
 
 _log = getLogger(__name__)
@@ -131,34 +130,16 @@ def _why(error: Exception) -> str:
 
 def _to_webhook(message: Message, destination: Destination) -> None:
     url = revealed(destination.webhook or "")
-    if not re.match(r"https?://[^/]", url):
+    if not is_address(url):
         raise DeliveryError(f"The webhook of {message.to!r} is not an address that begins with https:// or http://.")
     headers = {"Content-Type": "application/json", "User-Agent": "regstats", "Idempotency-Key": message.id}
     body = msgspec.json.encode(STYLES[destination.style](message))
     try:
-        request = urllib.request.Request(url, body, headers)  # noqa: S310 - looked at above
-        with _opener.open(request, timeout=_TIMEOUT) as answer:
-            answer.read(1024)
-    except urllib.error.HTTPError as error:
-        with error:
-            said = visible(error.read(200).decode(errors="replace").strip())
-        raise DeliveryError(f"The webhook of {message.to!r} answered {error.code} {said}".rstrip()) from None
-    except (OSError, ValueError) as error:
-        # Not the address, which may be secret.
-        raise DeliveryError(f"The webhook of {message.to!r} cannot be reached: {_reason(error)}") from None
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """What was posted would become a GET somewhere else."""
-        return
-
-
-_opener = urllib.request.build_opener(_NoRedirects)
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "reason", None) or type(error).__name__)
+        answer = ask(url, "POST", body, headers, _TIMEOUT)
+    except UnreachableError as error:
+        raise DeliveryError(f"The webhook of {message.to!r} cannot be reached: {error}") from None
+    if not 200 <= answer.status < 300:
+        raise DeliveryError(f"The webhook of {message.to!r} answered {answer.status} {answer.text[:200]}".rstrip())
 
 
 def _as_json(message: Message) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 from regstats.agenda import span_of
 from regstats.database import sql_text
 from regstats.parameters import Moment, moment
-from regstats.rules import Change, Rule, filled, misfits
+from regstats.rules import Change, Rule, misfits, target_of
 from regstats.stats import Stats
 
 _SHOWN = ["repository", "tag", "digest", "actor", "client_address"]
@@ -62,7 +62,7 @@ def expected(rule: Rule, happened: Iterable[Change]) -> list[Deployment]:
     for change in happened:
         if misfits(rule, change):
             continue
-        target = filled(rule.target, rule, change)
+        target = target_of(rule, change)
         before = waiting.get(target)
         if before is not None and before.at <= change.timestamp:
             found.append(before)

@@ -1,7 +1,8 @@
 """DuckDB over a store: views of what is in it now.
 
 `events` and `deliveries` are all there is, `changes` the few events that change what a registry holds, `moves` when a
-tag came to point to something else. `pulls`, `pushes` and `deletes` are without those who are excluded.
+tag came to point to something else, `deployments` what was done because of that. `pulls`, `pushes` and `deletes` are
+without those who are excluded.
 """
 
 import math
@@ -23,8 +24,8 @@ from regstats.accounting import DERIVED, Derived, among, read
 from regstats.config import Exclude
 from regstats.database import connect, literal, read_parquet, sql_text
 from regstats.errors import SlowQueryError
-from regstats.events import unique
-from regstats.parts import DELIVERIES, EDGE, EVENTS, Part, TableName, by_date, to_table
+from regstats.events import Deployment, unique
+from regstats.parts import DELIVERIES, DEPLOYMENTS, EDGE, EVENTS, Part, TableName, by_date, to_table
 from regstats.payloads import understand
 from regstats.store import Snapshot, Store
 
@@ -36,7 +37,7 @@ _LOOKED_UP = {"deleted_manifests": sql_text("views/deleted_manifests")}
 _COUNTED = {"pulls": "from all_pulls"} | {view: sql_text(f"views/{view}") for view in ("pushes", "deletes", "uploads")}
 """Views without those who are excluded."""
 _TEXTS = _WRITTEN | _LOOKED_UP | _COUNTED
-_NAMES = frozenset({"all_moves"} | _MADE.keys() | _TEXTS.keys())
+_NAMES = frozenset({"all_moves", "deployments"} | _MADE.keys() | _TEXTS.keys())
 
 _EDGE = f"to_microseconds({EDGE // timedelta(microseconds=1)})"
 
@@ -55,6 +56,7 @@ class Engine:
         self._lock = threading.Lock()
         self._known: object = None
         self._parts: list[Part] = []
+        self._deployments: list[Deployment] = []
         self._defined: set[str] = set()
         self._open: dict[TableName, set[tuple[Any, ...]]] = {}
         self._connection = connect()
@@ -112,11 +114,10 @@ class Engine:
 
     def _take(self, snapshot: Snapshot) -> None:
         deliveries, events = understand(snapshot.unsealed)
-        self._define("deliveries", snapshot, "received_at", to_table(deliveries, DELIVERIES), "delivery_id")
-        self._define(
-            "events", snapshot, "timestamp", to_table(list(unique(events).values()), EVENTS), "source, event_id"
-        )
-        self._parts, self._known = snapshot.parts, snapshot.key
+        self._parts, self._deployments = snapshot.parts, snapshot.deployments
+        self._define("deliveries", "received_at", to_table(deliveries, DELIVERIES), "delivery_id")
+        self._define("events", "timestamp", to_table(list(unique(events).values()), EVENTS), "source, event_id")
+        self._known = snapshot.key
         self._defined.clear()
 
     def _define_what_is_named(self, sql: str) -> None:
@@ -127,6 +128,8 @@ class Engine:
             if view == "all_moves":
                 self._define_what_is_named("all_changes")
                 self._derive_moves()
+            elif view == "deployments":
+                self._define_deployments()
             elif view in _MADE:
                 self._derive(_MADE[view])
             elif view in _WRITTEN:
@@ -137,11 +140,14 @@ class Engine:
                 self._define_counted(view, _COUNTED[view])
             self._defined.add(view)
 
-    def _define(self, table: TableName, snapshot: Snapshot, moment: str, unsealed: pa.Table, identity: str) -> None:
+    def _define_deployments(self) -> None:
+        self._define("deployments", "timestamp", to_table(self._deployments, DEPLOYMENTS), "deployment_id")
+
+    def _define(self, table: TableName, moment: str, unsealed: pa.Table, identity: str) -> None:
         """The view of a table: its sealed parts, and those unsealed rows that are not in them."""
         self._connection.register("incoming", unsealed)
         incoming = f"select *, cast({moment} as date) as date from incoming"
-        sealed = self._sealed((part for part in snapshot.parts if part.table == table), unsealed.schema.names)
+        sealed = self._sealed((part for part in self._parts if part.table == table), unsealed.schema.names)
         if sealed and unsealed.num_rows:
             # A repeated event has the date of its twin, or, where its time is that of receipt, comes within a day.
             near = f"date >= (select min(date) - 1 from ({incoming})) and date <= (select max(date) from ({incoming}))"

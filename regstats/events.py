@@ -1,4 +1,4 @@
-"""What regstats keeps: a delivery as received, and the events that were in it. The one definition of both.
+"""What regstats keeps: a delivery as received, the events that were in it, and what was deployed because of them.
 
 `gc=False`: nothing in them refers back, so the garbage collector need not look at the many that sealing makes.
 """
@@ -80,6 +80,50 @@ class Event(Struct, frozen=True, kw_only=True, gc=False):
     instance_id: str | None
     """New each time the registry starts."""
     delivery_id: str
+
+
+class Deployment(Struct, frozen=True, kw_only=True, gc=False):
+    """What a rule did because a tag was pushed or deleted, or why it did nothing. Attribute order is column order."""
+
+    deployment_id: str
+    """The same for the same event and rule; unique."""
+    rule: str
+    target: str
+    """What was deployed to."""
+    status: str
+    """waiting, unapproved, running; in the end succeeded, failed, skipped, superseded or rejected."""
+    reason: str | None = None
+    """Why that is so, in words."""
+    timestamp: datetime
+    """When the tag was pushed or deleted."""
+    source: str
+    repository: str
+    tag: str
+    digest: str | None
+    """None: the tag was deleted."""
+    before: str | None
+    """What the tag pointed to until then."""
+    media_type: str | None
+    actor: str | None
+    client_address: str | None
+    event_id: str
+    seen_at: datetime
+    """When the rule was applied."""
+    due_at: datetime
+    """Not to be done before."""
+    started_at: datetime | None = None
+    """When it was first tried."""
+    finished_at: datetime | None = None
+    attempts: int = 0
+    interruptions: int = 0
+    """How many of the attempts ended with the collector: what came of them nobody knows."""
+    output: str | None = None
+    """The end of what the last attempt said."""
+    history: list[str] = []
+    """All that was done with it, a line each."""
+    approved_by: str | None = None
+    again_of: str | None = None
+    """The deployment that it repeats, by hand."""
 
 
 def new_ids() -> Iterator[str]:

@@ -133,6 +133,47 @@ def exists(directory: Path, segment: str) -> bool:
     return (directory / f"{segment}{_SUFFIX}").exists()
 
 
+class Tail:
+    """What is appended to a journal by any process, as it comes; what was there before comes first.
+
+    A segment that goes, because it was sealed, is read to its end. One that came and went between two looks is not
+    seen: whoever must not miss anything looks into the store as well, now and then.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._open: dict[str, int] = {}
+        self._read: dict[str, int] = {}
+
+    def new(self) -> list[Delivery]:
+        """What has come since the last look. It is on its way to the disk: see `make_durable`."""
+        for segment in segments(self._directory):
+            if segment.name not in self._open:
+                with suppress(FileNotFoundError):
+                    self._open[segment.name] = os.open(segment, os.O_RDONLY)
+        found = [delivery for name in list(self._open) for delivery in self._look(name)]
+        for name in [name for name, file in self._open.items() if not os.fstat(file).st_nlink]:
+            found += self._look(name)  # what was written between the two
+            os.close(self._open.pop(name))
+            self._read.pop(name, None)
+        return found
+
+    def _look(self, name: str) -> list[Delivery]:
+        file, start = self._open[name], self._read.get(name, 0)
+        state = os.fstat(file)
+        if state.st_size <= start:
+            return []
+        *lines, tail = os.pread(file, state.st_size - start, start).split(b"\n")
+        self._read[name] = state.st_size - len(tail)
+        written_at = datetime.fromtimestamp(state.st_mtime, UTC)
+        return [_decode(line, (name, start), written_at) for line in lines]
+
+    def make_durable(self) -> None:
+        """What has been read is on disk from here on, whatever its writer is about to find out. Raises OSError."""
+        for file in self._open.values():
+            os.fdatasync(file)
+
+
 @contextmanager
 def claim(segment: Path) -> Iterator[bool]:
     """Whether the segment is finished and now ours; it is until the end of the block."""

@@ -45,9 +45,9 @@ class Message(Struct, frozen=True, kw_only=True):
     """The same for the same thing: however often it is put into the outbox, it is there once."""
     to: str
     """The name of the destination."""
-    kind: Literal["report", "alert", "test"]
+    kind: Literal["report", "alert", "deployment", "test"]
     name: str
-    """Of the schedule, or of the alert."""
+    """Of the schedule, the alert, or the rule."""
     subject: str
     text: str
     """Markdown."""

@@ -5,6 +5,7 @@ DATA/events/date=<event date>/<part>.parquet
 DATA/pulls/month=<month>/<part>.parquet               derived from the events of closed dates (`accounting`)
 DATA/pulls/date=<date of the pull>/<part>.parquet     likewise, of a date that is not with its month yet
 DATA/changes/…, DATA/moves/…, DATA/blobs/…            like pulls
+DATA/deployments/date=<date of the push>/<part>.parquet    what was deployed (`ledger`)
 """
 
 import os
@@ -23,10 +24,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from regstats.events import Delivery, Event
+from regstats.events import Delivery, Deployment, Event
 from regstats.journal import sync_directory
 
-TableName = Literal["deliveries", "events", "pulls", "changes", "moves", "blobs"]
+TableName = Literal["deliveries", "events", "pulls", "changes", "moves", "blobs", "deployments"]
 TABLES: tuple[TableName, ...] = typing.get_args(TableName)
 
 _FEW = 2000  # rows
@@ -58,11 +59,18 @@ def _schema(row: type[Struct]) -> pa.Schema:
 
 DELIVERIES = _schema(Delivery)
 EVENTS = _schema(Event)
+DEPLOYMENTS = _schema(Deployment)
+SCHEMAS: dict[TableName, pa.Schema] = {"deliveries": DELIVERIES, "events": EVENTS, "deployments": DEPLOYMENTS}
+"""Of all tables but those that are derived."""
 
 MOMENTS: dict[TableName, str] = {table: "received_at" if table == "deliveries" else "timestamp" for table in TABLES}
 """The column whose UTC date is the date of a row."""
 
-KEYS: dict[TableName, tuple[str, ...]] = {"deliveries": ("delivery_id",), "events": ("source", "event_id")}
+KEYS: dict[TableName, tuple[str, ...]] = {
+    "deliveries": ("delivery_id",),
+    "events": ("source", "event_id"),
+    "deployments": ("deployment_id",),
+}
 """The columns that identify a row."""
 
 

@@ -72,7 +72,7 @@ def make_anew(store: Store, now: datetime) -> None:
     made = shadow.manifest().parts
     for part in made:
         _move(shadow, store, part)
-    store.commit(add=made, drop=manifest.parts)
+    store.commit(add=made, drop=(part for part in manifest.parts if part.table != "deployments"))
     shutil.rmtree(shadow.root)
 
 

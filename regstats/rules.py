@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Literal, NamedTuple
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 from semantic_version import NpmSpec, Version  # type: ignore[import-untyped]
 
 from regstats.agenda import Name, span_of
@@ -135,18 +135,21 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     """What is older when it is seen is skipped."""
     approve: bool = False
     """Whether somebody has to say yes."""
-    target: str = "{repository}"
-    """What is deployed to: one thing at a time for each, and of several that wait the newest."""
+    target: str | None = None
+    """What is deployed to: one thing at a time for each, and of several of a rule that wait the newest. Without it the
+    repository, for this rule alone; rules with the same target wait for one another."""
     to: list[str] = []
     """Destinations that are told of the outcome."""
 
     def __post_init__(self) -> None:
+        if self.command and _PLACEHOLDER.search(self.command[0]):
+            raise ValueError(f"deploy `{self.name}` would let who pushes choose the program: write its name out")
         for text in (self.settle, self.delay, self.timeout, self.cooldown, self.max_age):
             span_of(text, zero=True)
         if (self.command is None) == (self.http is None):
             raise ValueError(f"deploy `{self.name}` has to have one of: command, http")
         http = [self.http.url, self.http.headers, self.http.body] if self.http else []
-        for text in _texts([self.target, self.command, http]):
+        for text in _texts([self.target or "", self.command or [], http]):
             for field in _PLACEHOLDER.findall(text):
                 if field not in FIELDS:
                     raise ValueError(f"`{{{field}}}` in deploy `{self.name}` is none of: {', '.join(FIELDS)}")
@@ -160,9 +163,14 @@ def _texts(value: Any) -> list[str]:
     return [text for one in inner for text in _texts(one)] if isinstance(inner, list | tuple) else []
 
 
-def filled(text: str, rule: Rule, change: Change) -> str:
-    """A text with what is to be filled in; what is missing is empty."""
-    return _PLACEHOLDER.sub(lambda found: _value(found[1], rule, change), text)
+def target_of(rule: Rule, change: Change) -> str:
+    """What a rule deploys to because of a change."""
+    return change.repository if rule.target is None else filled(rule.target, rule, change)
+
+
+def filled(text: str, rule: Rule, change: Change, quoted: Callable[[str], str] = str) -> str:
+    """A text with what is to be filled in, quoted in some way; what is missing is empty."""
+    return _PLACEHOLDER.sub(lambda found: quoted(_value(found[1], rule, change)), text)
 
 
 def _value(field: str, rule: Rule, change: Change) -> str:
@@ -189,6 +197,15 @@ class _Test(NamedTuple):
 def misfits(rule: Rule, change: Change) -> list[str]:
     """Why a rule does not apply to a change, in words; nothing if it does."""
     return [f"{test.had}, not {test.wanted}" for test in _tests(rule.match, change) if not test.fits]
+
+
+def may_apply(rule: Rule, event: Event) -> bool:
+    """Whether a rule may apply to an event, from which alone nobody knows whether the digest is new."""
+    if event.action == "delete" and rule.match.action == "delete":
+        return True
+    change = of_event(event)
+    loose = structs.replace(rule.match, changed=False)
+    return change is not None and all(test.fits for test in _tests(loose, change))
 
 
 def _tests(match: Match, change: Change) -> list[_Test]:
@@ -278,7 +295,8 @@ def explained(rule: Rule) -> str:
     does += f"sends {rule.http.method} to {rule.http.url}" if rule.http else ""
     more = f" and {rule.delay} more" if span_of(rule.delay, zero=True) else ""
     approved = ", if somebody approves it" if rule.approve else ""
-    return f"{rule.name}: {what}: {does}, {rule.settle}{more} after the last one for the same {rule.target}{approved}"
+    when = f"{rule.settle}{more} after the last one for the same {rule.target or 'repository'}{approved}"
+    return f"{rule.name}: {what}: {does}, {when}"
 
 
 _ANY = Change(datetime.min, "", "", "", "", "", "", "", "", "")  # noqa: DTZ901 - only for the words

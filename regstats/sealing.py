@@ -1,9 +1,10 @@
-"""Sealing: finished segments of the journal become parts.
+"""Sealing: finished segments of the journal become parts, and so do deployments that have ended.
 
 Whatever happens on the way, each delivery and each event ends up in the live parts exactly once: parts are named after
 their segment, they count from the moment the manifest names them, and only then the segment goes.
 """
 
+import hashlib
 from collections.abc import Iterable
 from datetime import date, timedelta
 from operator import attrgetter
@@ -14,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from regstats import journal
-from regstats.events import Delivery, Event, Identity, unique
-from regstats.parts import DELIVERIES, EVENTS, MOMENTS, Part, TableName, by_date, to_table
+from regstats.events import Delivery, Deployment, Event, Identity, unique
+from regstats.parts import MOMENTS, SCHEMAS, Part, TableName, by_date, to_table
 from regstats.payloads import understand
 from regstats.store import Manifest, Store
 
@@ -34,16 +35,33 @@ class Sealed(NamedTuple):
 
 
 def seal(store: Store) -> Sealed:
-    """Moves every finished segment of the journal into parts."""
-    total = Sealed()
-    if not journal.segments(store.journal):
+    """Moves every finished segment of the journal, and every deployment that has ended, into parts."""
+    total, ended = Sealed(), store.ledger.ended()
+    if not ended and not journal.segments(store.journal):
         return total
     with store.exclusive():
         for segment in journal.segments(store.journal):
             with journal.claim(segment) as ours:
                 if ours:
                     total = total.plus(_seal(store, segment))
+        if ended:
+            _seal_deployments(store, ended)
     return total
+
+
+def _seal_deployments(store: Store, ended: list[Deployment]) -> None:
+    """What was sealed before a crash, and is still there, counts once."""
+    known: set[str] = set()
+    parts = by_date(store.manifest().parts, "deployments")
+    for day in {deployment.timestamp.date() for deployment in ended}:
+        for part in parts.get(day, []):
+            known.update(pq.read_table(store.path_of(part), columns=["deployment_id"])["deployment_id"].to_pylist())
+    fresh = [deployment for deployment in ended if deployment.deployment_id not in known]
+    name = hashlib.sha256("".join(deployment.deployment_id for deployment in fresh).encode()).hexdigest()[:24]
+    if fresh:
+        store.commit(add=write(store, "deployments", f"ended-{name}", fresh))
+    for deployment in ended:
+        store.ledger.remove(deployment)
 
 
 def _seal(store: Store, segment: Path) -> Sealed:
@@ -94,9 +112,8 @@ def _stored(store: Store, parts: dict[date, list[Part]], events: list[Event]) ->
 
 def write(store: Store, table: TableName, name: str, rows: Iterable[Any]) -> list[Part]:
     """Rows as parts of that name, one per date."""
-    schema = EVENTS if table == "events" else DELIVERIES
     return [
-        store.write(table, day, name, to_table(some, schema))
+        store.write(table, day, name, to_table(some, SCHEMAS[table]))
         for day, some in sorted(_rows_by_date(table, rows).items())
     ]
 

@@ -10,7 +10,7 @@ import multiprocessing
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from logging import getLogger
 
 from granian.constants import HTTPModes, Interfaces
@@ -28,6 +28,7 @@ from regstats.upkeep import Upkeep
 _log = getLogger(__name__)
 
 _COMPACT_SECONDS, _SEND_SECONDS, _REPORT_SECONDS = 15, 15, 60
+_DEPLOY_SECONDS = 0.01  # between two looks for what is pushed
 _STOP_SECONDS = 5  # for what is under way when the server stops; then workers are killed, and nothing answered is lost
 
 
@@ -50,8 +51,6 @@ def serve(settings: Settings) -> None:
 def _collect(settings: Settings, store: Store) -> None:
     """Keeps the store in order while the workers run."""
     upkeep = Upkeep(store, settings)
-    if settings.deploy:
-        _log.warning("Rules of [[deploy]] are not acted on by this version; `regstats deploy` says what they would do.")
     upkeep.seal()  # what a collector before this one had taken, and could not seal any more
     try:
         with (
@@ -59,6 +58,7 @@ def _collect(settings: Settings, store: Store) -> None:
             _every(_COMPACT_SECONDS, upkeep.compact),
             _every(_REPORT_SECONDS, upkeep.report),
             _every(_SEND_SECONDS, upkeep.send),
+            _deploying(upkeep) if settings.deploy else nullcontext(),
         ):
             _run(settings, store)
     finally:
@@ -90,6 +90,14 @@ def _server(settings: Settings) -> MPServer:
         log_dictconfig=logs.GRANIAN,
         websockets=False,
     )
+
+
+@contextmanager
+def _deploying(upkeep: Upkeep) -> Iterator[None]:
+    """Acts on the rules of deployment until the end of the block, and lets what runs then end."""
+    with _every(_DEPLOY_SECONDS, upkeep.deploy):
+        yield
+    upkeep.end_deployments()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ DEFAULT_DATA = "data"
 
 _DURATIONS = frozenset(
     ["median_interval", "p90_interval", "age", "silence", "lag", "max_lag", "longest_gap", "time_to_50", "time_to_90"]
-)
+) | {"duration", "lead_time"}
 _CATALOG = pa.schema(
     {"source": pa.string(), "repository": pa.string(), "tag": pa.string(), "digest": pa.string(), "size": pa.int64()}
 )
@@ -301,6 +301,27 @@ class Stats:
     def present(self) -> datetime:
         """The present as the numbers see it: `now`, else the clock."""
         return moment("now", self.now, now=utc_now()) or utc_now()
+
+    def deployments(
+        self,
+        *,
+        repository: str | None = None,
+        rule: str | None = None,
+        status: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """What was deployed, when, and how did it go? One row per push and rule that applied to it, the latest first.
+
+        `repository` and `rule` are globs, `status` is one of waiting, unapproved, running, succeeded, failed, skipped,
+        superseded, rejected. The window is of the pushes. Columns: those of `events.Deployment`, duration (from the
+        first attempt to the end) and lead_time (from the push to the end, if it went well).
+        """
+        now = self.present
+        values = {"repository": repository, "rule": rule, "status": status, "limit": limit}
+        window = {"since": moment("since", since, now=now), "until": moment("until", until, now=now)}
+        return _frame(self._engine.query(sql_text("deployments"), values | window), understand({}, now=now))
 
     def _series(self, metric: str, parameters: Parameters) -> pd.DataFrame:
         """The answer to a question about time, with all periods of the window."""

@@ -1,6 +1,7 @@
 """The store on disk: parts, and the manifest that says which of them count.
 
     DATA/journal/…ndjson      acknowledged, not yet sealed (`journal`)
+    DATA/ledger/…json         deployments, likewise (`ledger`)
     DATA/<table>/date=…/…     parts (`parts`), or month=…
     DATA/manifest.json        the live parts; replaced atomically: the one point of commit
 
@@ -23,7 +24,8 @@ from msgspec import Struct
 
 from regstats import journal, parts
 from regstats.errors import StoreError, StoreNotFoundError
-from regstats.events import Delivery
+from regstats.events import Delivery, Deployment
+from regstats.ledger import Ledger
 from regstats.parts import Part, TableName, by_date
 
 GRACE = timedelta(minutes=10)
@@ -48,6 +50,8 @@ class Snapshot(NamedTuple):
     """Equal for equal contents."""
     parts: list[Part]
     unsealed: list[Delivery]
+    deployments: list[Deployment]
+    """Those that are not in parts."""
 
 
 class Store:
@@ -56,6 +60,7 @@ class Store:
     def __init__(self, root: str | os.PathLike[str], *, create: bool = False) -> None:
         self.root = Path(root)
         self.journal = self.root / "journal"
+        self.ledger = Ledger(self.root)
         self.manifest_path = self.root / "manifest.json"
         if create:
             self._create()
@@ -87,23 +92,24 @@ class Store:
         return str(self.root / part.path)
 
     def snapshot(self, known: object = None) -> Snapshot | None:
-        """All parts and all unsealed deliveries, none missing and none twice; None if it is still `known` (a key).
+        """All parts, deliveries and deployments, none missing and none twice; None if it is still `known` (a key).
 
-        A segment leaves the journal only after the manifest has changed. So if the manifest did not change while the
-        journal was read, both belong together.
+        A segment leaves the journal, and a deployment the ledger, only after the manifest has changed. So if it did not
+        change while they were read, all belong together.
         """
         while True:
             manifest = self.manifest()
             pending = [s for s in journal.segments(self.journal) if s.stem not in manifest.sealed]
             try:
-                key = (manifest.version, tuple((s.name, s.stat().st_size) for s in pending))
+                key = (manifest.version, *map(_state, pending), *map(_state, self.ledger.files()))
                 if key == known:
                     return None
                 unsealed = list(itertools.chain.from_iterable(journal.read(s, finished=False) for s in pending))
+                deployments = self.ledger.read()
             except FileNotFoundError:
                 continue
             if self.manifest().version == manifest.version:
-                return Snapshot(key, manifest.parts, unsealed)
+                return Snapshot(key, manifest.parts, unsealed, deployments)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -172,6 +178,12 @@ class Store:
         for path in retired.keys() - kept.keys():
             (self.root / path).unlink(missing_ok=True)
         return kept
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    """What changes when a file that is appended to, or replaced, does."""
+    stat = path.stat()
+    return path.name, stat.st_size, stat.st_ino
 
 
 def utc_now() -> datetime:

@@ -1,6 +1,7 @@
 """What the collector does beside taking deliveries: seal, merge, account, tell how it is. In a process of its own."""
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -17,11 +18,13 @@ from regstats.store import Store, utc_now
 from regstats.totals import Totals, Use
 
 if TYPE_CHECKING:
+    from regstats.deployer import Deployer
     from regstats.dispatch import Dispatch
 
 _log = logging.getLogger(__name__)
 
 _CLOSED = timedelta(hours=1)  # how often closed dates are merged into one part: late events have them written anew
+_REST = 1.0  # seconds after rules could not be acted on
 _SHOWN = "24h"  # the window of the health metric in /healthz
 
 
@@ -37,7 +40,8 @@ class Upkeep:
         self._stats.now = None  # a collector lives by the clock, whatever $REGSTATS_NOW says
         self._totals: Totals | None = None
         self._sender: Dispatch | None = None
-        for step in ("seal", "compact", "count", "report", "dispatch"):
+        self._deployer: Deployer | None = None
+        for step in ("seal", "compact", "count", "report", "dispatch", "deploy"):
             monitoring.FAILED.labels(step)  # it is 0 now: else Prometheus would not see that it grew to 1
 
     def seal(self) -> None:
@@ -50,21 +54,35 @@ class Upkeep:
 
     def send(self) -> None:
         """Sends the reports that are due, and alerts, if the settings name any."""
-        if self._settings.report.schedule or self._settings.alert:
+        settings = self._settings
+        if settings.report.schedule or settings.alert or any(rule.to for rule in settings.deploy):
             self._attempt("dispatch", self._dispatch)
+
+    def deploy(self) -> None:
+        """Acts on the rules of deployment."""
+        if not self._attempt("deploy", self._deploy):
+            time.sleep(_REST)
+
+    def end_deployments(self) -> None:
+        """Lets what is being deployed end, for a little while."""
+        if self._deployer is not None:
+            self._attempt("deploy", self._deployer.stop)
 
     def report(self) -> None:
         """Publishes the health metric for `/healthz`, and for `/metrics` how often each repository was used."""
         self._attempt("count", self._count)
         self._attempt("report", self._report)
 
-    def _attempt(self, step: str, work: Callable[[], None]) -> None:
+    def _attempt(self, step: str, work: Callable[[], None]) -> bool:
+        """Whether it worked."""
         try:
             work()
         except Exception:  # noqa: BLE001 - whatever it is, taking deliveries does not depend on it
             monitoring.FAILED.labels(step).inc()
             fields = {"step": step}
             _log.exception("Upkeep of the store failed; nothing is lost, it is tried again.", extra={"fields": fields})
+            return False
+        return True
 
     def _seal(self) -> None:
         with monitoring.SEAL.time():
@@ -91,6 +109,12 @@ class Upkeep:
 
         self._sender = self._sender or Dispatch(self._store, self._settings, self._now)
         self._sender.tick()
+
+    def _deploy(self) -> None:
+        from regstats.deployer import Deployer
+
+        self._deployer = self._deployer or Deployer(self._store, self._settings, self._now)
+        self._deployer.tick()
 
     def _report(self) -> None:
         rows = FORMATS["json"](self._stats.health(since=_SHOWN))

@@ -11,13 +11,13 @@ ROOT = Path(regstats.__file__).parent
 ORDER = """
     errors events agenda rules config addresses useragents
     payloads.distribution payloads
-    journal parts store sealing
+    journal parts ledger store sealing
     database accounting moves compact rebuild check
     importer
     sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__
     engine parameters metrics queries series stats
     terminal formats exports figures charts notebook briefing printing report
-    outbox delivery schedule alerts dispatch deployment
+    requesting outbox delivery schedule alerts dispatch deployment actions deployer
     logs monitoring totals senders access connections collector status
     answers openapi api badges assets views explore pages web app upkeep server demo
     notebooks lab notebook_report

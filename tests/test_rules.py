@@ -159,7 +159,7 @@ def test_a_rule_as_a_sentence():
     one = rule(repository="team/*", tag=["1.*", "2.*"], changed=True, delay="1m", approve=True)
     assert (
         "app: repository 'team/*', tag '1.*' or '2.*', a push, a new digest: runs ['deploy', '{repository}', '{tag}', "
-        "'{digest}'], 5s and 1m more after the last one for the same {repository}, if somebody approves it"
+        "'{digest}'], 5s and 1m more after the last one for the same repository, if somebody approves it"
     ) == explained(one)
 
 

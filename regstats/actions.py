@@ -1,0 +1,200 @@
+"""What a rule does when it is time: a command, or a request. Once, and with what came of it in words.
+
+Names of repositories and tags, and of who pushed, are whatever somebody wrote. In a command they are arguments, never
+words of a shell, and never options; in an address they are quoted; in a body they are text in JSON.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from regstats.agenda import revealed, span_of
+from regstats.errors import ConfigError
+from regstats.ledger import locked
+from regstats.requesting import UnreachableError, ask, is_address
+from regstats.rules import Change, Http, Rule, filled, values
+
+_TAIL = 4000  # bytes of what a command says that are kept
+_MUCH = 1_000_000  # bytes of it on disk, before only its end is kept
+_GRACE = 5.0  # seconds between asking a command to end, and ending it
+_GLANCE = 0.2  # seconds between two looks at a command
+_LATER = (408, 425, 429)
+"""Statuses below 500 that may be others another time."""
+
+
+class Outcome(NamedTuple):
+    """What came of it."""
+
+    ok: bool | None
+    """None: it was interrupted, and nobody knows."""
+    why: str
+    output: str = ""
+    """The end of what was said."""
+    again: bool = True
+    """Whether it may go better another time."""
+
+
+class Job(NamedTuple):
+    """Something to be done."""
+
+    rule: Rule
+    change: Change
+    deployment_id: str
+    output: Path
+    """Where a command writes to."""
+    stop: threading.Event
+    """Set when the process is about to end."""
+
+
+def act(job: Job) -> Outcome:
+    """Does what the rule says. Takes as long as it takes, up to the rule's timeout."""
+    try:
+        return _command(job) if job.rule.command else _http(job, job.rule.http or Http(url=""))
+    except ConfigError as error:
+        return Outcome(ok=False, why=str(error), again=False)
+
+
+def _seconds(rule: Rule) -> float:
+    return span_of(rule.timeout).total_seconds()
+
+
+# Commands
+
+
+def arguments(rule: Rule, change: Change) -> list[str]:
+    """A command with all that is filled in. Raises ConfigError where something would be taken for an option."""
+    words = [filled(word, rule, change) for word in rule.command or []]
+    for template, word in zip(rule.command or [], words, strict=True):
+        if template == "--":
+            break
+        if word.startswith("-") and not template.startswith("-"):
+            raise ConfigError(
+                f"{template!r} would be {word!r}, which the program may take for an option. "
+                f"Write '--' before it, or --name={template} if the program knows such an option."
+            )
+    return words
+
+
+def environment(job: Job) -> dict[str, str]:
+    """What a command finds in its environment: that of the collector without its token, and every field."""
+    own = {name: value for name, value in os.environ.items() if name != "REGSTATS_TOKEN"}
+    fields = values(job.rule, job.change) | {"deployment_id": job.deployment_id}
+    return own | {f"REGSTATS_{name.upper()}": value for name, value in fields.items()}
+
+
+def _command(job: Job) -> Outcome:
+    job.output.unlink(missing_ok=True)
+    file = os.open(job.output, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+    try:
+        locked(file)  # the command inherits it, and holds it for as long as it runs, whatever becomes of us
+        return _run(job, file)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
+        why = f"{(job.rule.command or [''])[0]} cannot be run: {getattr(error, 'strerror', None) or error}"
+        return Outcome(ok=False, why=why, again=isinstance(error, OSError))
+    finally:
+        os.close(file)
+        job.output.unlink(missing_ok=True)
+
+
+def _run(job: Job, file: int) -> Outcome:
+    deadline = time.monotonic() + _seconds(job.rule)
+    process = subprocess.Popen(  # noqa: S603 - the operator's own command, without a shell
+        arguments(job.rule, job.change), env=environment(job),
+        stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
+    )  # fmt: skip
+    while (status := _waited(process, _GLANCE)) is None:
+        _shorten(file)
+        if job.stop.is_set() or time.monotonic() > deadline:
+            _end(process)
+            why = "it was ended with the collector" if job.stop.is_set() else f"it took more than {job.rule.timeout}"
+            return Outcome(ok=None if job.stop.is_set() else False, why=why, output=_end_of(file))
+    why = f"exit status {status}" if status >= 0 else f"ended by {signal.Signals(-status).name}"
+    return Outcome(status == 0, why, _end_of(file))
+
+
+def _waited(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a command, and what it has started."""
+    os.killpg(process.pid, signal.SIGTERM)
+    if _waited(process, _GRACE) is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _shorten(file: int) -> None:
+    if os.fstat(file).st_size > _MUCH:
+        end = _end_of(file).encode()
+        os.ftruncate(file, 0)
+        os.write(file, end)
+
+
+def _end_of(file: int) -> str:
+    size = os.fstat(file).st_size
+    return os.pread(file, _TAIL, max(size - _TAIL, 0)).decode(errors="replace")
+
+
+# Requests
+
+
+def _http(job: Job, http: Http) -> Outcome:
+    rule, change = job.rule, job.change
+    url = _address(http, rule, change)
+    body = None if http.body is None else msgspec.json.encode(_in_all(http.body, rule, change))
+    headers = {"User-Agent": "regstats", "Idempotency-Key": job.deployment_id}
+    headers |= {} if body is None else {"Content-Type": "application/json"}
+    headers |= {name: filled(value, rule, change) for name, value in http.headers.items()} | _shown(http, body or b"")
+    if any(ord(character) < 32 for value in headers.values() for character in value):
+        raise ConfigError("A header would have more than one line; nothing was sent.")
+    try:
+        answer = ask(url, http.method, body, headers, _seconds(rule))
+    except UnreachableError as error:
+        return Outcome(ok=False, why=f"it cannot be reached: {error}")
+    ok = 200 <= answer.status < 300
+    return Outcome(ok, f"it answered {answer.status}", answer.text, answer.status >= 500 or answer.status in _LATER)
+
+
+def _address(http: Http, rule: Rule, change: Change) -> str:
+    """Whatever is filled in, it stays a part of a path, or a value in a query."""
+    url = filled(revealed(http.url), rule, change, lambda text: quote(text, safe=""))
+    if not is_address(url):
+        raise ConfigError(f"The url of deploy {rule.name!r} does not begin with https:// or http://.")
+    return url
+
+
+def _in_all(value: Any, rule: Rule, change: Change) -> Any:
+    """Fills in all texts within lists and tables."""
+    if isinstance(value, str):
+        return filled(value, rule, change)
+    if isinstance(value, dict):
+        return {filled(key, rule, change): _in_all(inner, rule, change) for key, inner in value.items()}
+    return [_in_all(inner, rule, change) for inner in value] if isinstance(value, list) else value
+
+
+def _shown(http: Http, body: bytes) -> dict[str, str]:
+    """What shows who asks."""
+    headers = {}
+    if http.user is not None:
+        login = f"{http.user}:{revealed(http.password or '')}"
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    if http.token is not None:
+        headers["Authorization"] = f"Bearer {revealed(http.token)}"
+    if http.signing_secret is not None:
+        signature = hmac.new(revealed(http.signing_secret).encode(), body, hashlib.sha256).hexdigest()
+        headers["X-Hub-Signature-256"] = f"sha256={signature}"
+    return headers
