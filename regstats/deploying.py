@@ -1,12 +1,16 @@
-"""The commands around deployments: which rules there are, what one would do, and what it would have done."""
+"""The commands around deployments: which rules there are, what they would do, did, and are to do now."""
 
+import getpass
+import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from regstats import config, options
 from regstats.errors import ConfigError, ParameterError
+from regstats.events import STATUSES
 from regstats.terminal import visible, work
 
 
@@ -126,3 +130,111 @@ def deploy_backtest(
     with answer(to.output) as out:
         frame = work("Looking back", lambda _: backtest(options.stats(data, file), rules, **window))
         out.write(encode(frame, to.form, ""))
+
+
+_SHORT = ["deployment_id", "timestamp", "rule", "repository", "tag", "actor"]
+_SHORT += ["status", "attempts", "lead_time", "reason"]
+_Wish = Literal["approve", "reject", "run"]
+_LONG = ["history", "output"]
+
+
+@deploy.command("log")
+@click.argument("deployment_id", metavar="[ID]", required=False)
+@options.data
+@options.config
+@click.option("--repository", help="Of these repositories, a glob.")
+@click.option("--rule", help="By these rules, a glob.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only what it has become.")
+@options.of_parameter("since")
+@options.of_parameter("until")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="So many at most.")
+@options.destination()
+def deploy_log(
+    deployment_id: str | None, data: str, file: Path | None, *, to: options.Destination, **asked: Any
+) -> None:
+    """Says what was deployed, when, and how it went; the latest first.
+
+    With an ID, or its beginning, everything about one. A table has some of the columns, all other formats have all:
+    those of the relation `deployments`, duration (from the first attempt to the end), lead_time (from the push to the
+    end).
+
+    \b
+    Examples: regstats deploy log --status failed --since 7d
+              regstats deploy log 3f9a
+    """
+    from regstats.formats import encode
+    from regstats.terminal import answer
+
+    frame = options.stats(data, file).deployments(deployment_id=deployment_id, **asked)
+    if to.form == "table" and deployment_id:
+        click.echo(_in_full(_only(frame, deployment_id)), nl=False)
+        return
+    with answer(to.output) as out:
+        out.write(encode(frame[_SHORT] if to.form == "table" else frame, to.form, ""))
+
+
+def _only(frame: Any, begun: str) -> dict[str, Any]:
+    """The one that is meant."""
+    from regstats.formats import rows
+
+    found = {row["deployment_id"]: row for row in rows(frame)}
+    if len(found) != 1:
+        number = f"{len(found)} ids begin" if found else "No id begins"
+        raise ParameterError(f"{number} with {begun!r}; `regstats deploy log` lists them.")
+    return next(iter(found.values()))
+
+
+def _in_full(row: dict[str, Any]) -> str:
+    shown = {name: value for name, value in row.items() if name not in _LONG and value is not None}
+    lines = [f"{name:15} {visible(str(value))}" for name, value in shown.items()]
+    for name in _LONG:
+        lines += ["", name, *(f"  {visible(line)}" for line in (row[name] or "").splitlines())]
+    return "\n".join(lines) + "\n"
+
+
+def _wish(name: _Wish, text: str) -> None:
+    """A command by which somebody asks for something."""
+
+    @deploy.command(name, help=text)
+    @click.argument("deployment_id", metavar="ID")
+    @options.data
+    @options.config
+    @click.option("--by", default=getpass.getuser, show_default="who is logged in", help="Who asks, for the ledger.")
+    def command(deployment_id: str, data: str, file: Path | None, by: str) -> None:
+        row = _only(options.stats(data, file).deployments(deployment_id=deployment_id), deployment_id)
+        ended = _asked(row, name, data, file, by)
+        click.echo(_in_full(ended), nl=False)
+        if ended["status"] == "failed":
+            sys.exit(1)
+
+
+_wish("approve", "Lets a deployment be done that waits for it, and waits for its end.")
+_wish("reject", "Lets a deployment not be done that waits for an approval.")
+_wish("run", "Does a deployment again that has ended, at once, and waits for its end.")
+
+
+def _asked(row: dict[str, Any], wish: _Wish, data: str, file: Path | None, by: str) -> Any:
+    """Asks, and waits for the end; does it itself where no collector acts."""
+    from regstats.deployer import Deployer, id_of
+    from regstats.events import ENDED
+    from regstats.ledger import Asked
+    from regstats.store import Store, utc_now
+
+    name, status = row["deployment_id"], row["status"]
+    if (wish == "run") != (status in ENDED) or (wish != "run" and status != "unapproved"):
+        raise ParameterError(f"Deployment {name} is {status}; nobody can {wish} it.")
+    store, asked = Store(data), Asked(by, utc_now())
+    expected = id_of(name, asked.at.isoformat()) if wish == "run" else name
+    path = store.ledger.ask(name, wish, asked)
+    deployer, stats = Deployer(store, config.load(file, data=data), by_hand=name), options.stats(data, file)
+    try:
+        while True:
+            deployer.tick()
+            found = stats.deployments(deployment_id=expected)
+            if len(found) and found["status"].iloc[0] in ENDED:
+                return _only(found, expected)
+            if not path.exists() and not len(found):
+                raise ParameterError(f"The rule {row['rule']!r} is not in the settings of the collector any more.")
+            time.sleep(0.1)
+    finally:
+        deployer.stop()

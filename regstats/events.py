@@ -82,6 +82,11 @@ class Event(Struct, frozen=True, kw_only=True, gc=False):
     delivery_id: str
 
 
+ENDED = ("succeeded", "failed", "skipped", "superseded", "rejected")
+"""What becomes of a deployment in the end."""
+STATUSES = ("waiting", "unapproved", "running", *ENDED)
+
+
 class Deployment(Struct, frozen=True, kw_only=True, gc=False):
     """What a rule did because a tag was pushed or deleted, or why it did nothing. Attribute order is column order."""
 
@@ -91,7 +96,7 @@ class Deployment(Struct, frozen=True, kw_only=True, gc=False):
     target: str
     """What was deployed to."""
     status: str
-    """waiting, unapproved, running; in the end succeeded, failed, skipped, superseded or rejected."""
+    """One of STATUSES."""
     reason: str | None = None
     """Why that is so, in words."""
     timestamp: datetime

@@ -18,15 +18,12 @@ from typing import Literal, NamedTuple, get_args
 import msgspec
 from msgspec import Struct
 
-from regstats.events import Deployment
+from regstats.events import ENDED, Deployment
 from regstats.parts import appearing
 
 _log = getLogger(__name__)
 
 Wish = Literal["approve", "reject", "run"]
-
-ENDED = ("succeeded", "failed", "skipped", "superseded", "rejected")
-"""What becomes of a deployment in the end."""
 
 
 class Since(Struct, frozen=True):
@@ -127,10 +124,12 @@ class Ledger:
 
     # What people ask for
 
-    def ask(self, deployment_id: str, wish: Wish, asked: Asked) -> None:
-        """Lets whoever acts know."""
-        with appearing(self.folder / "asked" / f"{wish}-{deployment_id}.json") as unseen:
+    def ask(self, deployment_id: str, wish: Wish, asked: Asked) -> Path:
+        """Lets whoever acts know. The file goes when it is done."""
+        path = self.folder / "asked" / f"{wish}-{deployment_id}.json"
+        with appearing(path) as unseen:
             unseen.write_bytes(msgspec.json.encode(asked))
+        return path
 
     def requests(self) -> Iterator[Request]:
         """What was asked for, and is not done yet."""

@@ -305,6 +305,7 @@ class Stats:
     def deployments(
         self,
         *,
+        deployment_id: str | None = None,
         repository: str | None = None,
         rule: str | None = None,
         status: str | None = None,
@@ -314,12 +315,13 @@ class Stats:
     ) -> pd.DataFrame:
         """What was deployed, when, and how did it go? One row per push and rule that applied to it, the latest first.
 
-        `repository` and `rule` are globs, `status` is one of waiting, unapproved, running, succeeded, failed, skipped,
-        superseded, rejected. The window is of the pushes. Columns: those of `events.Deployment`, duration (from the
-        first attempt to the end) and lead_time (from the push to the end, if it went well).
+        `deployment_id` may be the beginning of one, `repository` and `rule` are globs, `status` is one of waiting,
+        unapproved, running, succeeded, failed, skipped, superseded, rejected. The window is of the pushes. Columns:
+        those of `events.Deployment`, history as lines of a text, duration (from the first attempt to the end) and
+        lead_time (from the push to the end, if it went well).
         """
         now = self.present
-        values = {"repository": repository, "rule": rule, "status": status, "limit": limit}
+        values = {"id": deployment_id, "repository": repository, "rule": rule, "status": status, "limit": limit}
         window = {"since": moment("since", since, now=now), "until": moment("until", until, now=now)}
         return _frame(self._engine.query(sql_text("deployments"), values | window), understand({}, now=now))
 

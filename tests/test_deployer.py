@@ -125,7 +125,7 @@ def test_what_was_decided_is_told(world):
     assert timedelta(seconds=1) == row["lead_time"]
     assert timedelta(0) == row["duration"]
     assert ["attempt 1", "exit status 0", "succeeded: exit status 0"] == [
-        line.partition(" ")[2] for line in row["history"]
+        line.partition(" ")[2] for line in row["history"].splitlines()
     ]
 
 

@@ -1,11 +1,14 @@
 -- What was deployed, when, and how did it go? The latest first.
 -- Grain: one row per push (or delete) and rule that applied to it. Time zone: none, times are instants.
+-- history: a line for each thing that was done with it.
 -- duration: from the first attempt to the end; lead_time: from the push to the end; both in microseconds.
 select
-  *, epoch_us(finished_at) - epoch_us(started_at) as duration,
+  * exclude (history, us, date), array_to_string(history, chr(10)) as history,
+  epoch_us(finished_at) - epoch_us(started_at) as duration,
   case when status = 'succeeded' then epoch_us(finished_at) - us end as lead_time
 from deployments
-where ($repository is null or repository glob $repository) and ($rule is null or rule glob $rule)
+where ($id is null or starts_with(deployment_id, $id))
+  and ($repository is null or repository glob $repository) and ($rule is null or rule glob $rule)
   and ($status is null or status = $status) and ($since is null or timestamp >= $since)
   and ($until is null or timestamp < $until)
 order by us desc, seen_at desc, deployment_id
