@@ -8,7 +8,8 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from urllib.parse import urlsplit
 
 from cachetools import LRUCache
 from flask import Request, Response
@@ -92,6 +93,18 @@ class Access:
             return False
         self._wrong.take(self._address(request))
         return self._passwords.are_right(*_login(request))
+
+    def may_approve(self, request: Request, approvers: Collection[str]) -> bool:
+        """Whether who asks may let something be deployed: one of these users; who is on this machine, if it is open."""
+        if self._is_open:
+            return _is_near(request)
+        return self.knows(request) and self._user(request) in approvers
+
+    def check_origin(self, request: Request) -> None:
+        """Raises Forbidden unless a page of this server asks: other pages could let their readers' browsers do so."""
+        origin = urlsplit(request.headers.get("Origin", ""))
+        if origin.netloc != request.host or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+            raise Forbidden("Only a page of this server may ask for that.")
 
     def spend(self, request: Request) -> None:
         """Counts an answer that has to be made. Raises TooManyRequests where a reader had too many."""

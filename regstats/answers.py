@@ -130,5 +130,5 @@ class Answers:
 
 def _hashable(name: str, value: Any) -> Hashable:
     """A parameter as part of a key: one glob is the same as a list of one."""
-    several = [value] if name in FILTERS and isinstance(value, str) else value
+    several = [value] if name in (*FILTERS, "rule") and isinstance(value, str) else value
     return tuple(several) if isinstance(several, list) else several

@@ -1,7 +1,7 @@
 """`GET /api/v1/<metric>`: every metric, with the parameters that it has everywhere, as JSON or CSV."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -45,11 +45,16 @@ def blueprint(answers: Callable[[], Answers]) -> Blueprint:
     def document() -> Response:
         return _json(openapi.document(answers()))
 
+    @routes.get("/deployments")
+    def deployments() -> Response:
+        asked, page = understood(request.args, openapi.OF_DEPLOYMENTS)
+        return _answered(answers().frame("deployments", **asked), page)
+
     @routes.get("/<metric>")
     def metric(metric: str) -> Response:
         if metric not in METRICS:
             raise NotFound(f"There is no metric {metric!r}. There are: {', '.join(METRICS)}.")
-        asked, page = understood(request.args, metric)
+        asked, page = understood(request.args, METRICS[metric].parameters)
         return _answered(answers().frame(metric, **asked), page)
 
     return routes
@@ -66,8 +71,8 @@ def _described(name: str) -> dict[str, Any]:
     }
 
 
-def understood(arguments: Arguments, metric: str) -> tuple[dict[str, Any], Page]:
-    """The parameters of a metric, and which page of the answer is asked for, from a query string.
+def understood(arguments: Arguments, known: Sequence[str]) -> tuple[dict[str, Any], Page]:
+    """The `known` parameters of a metric, and which page of the answer is asked for, from a query string.
 
     Raises ParameterError where one is there twice that can be there once, or is not what it must be.
     """
@@ -79,7 +84,6 @@ def understood(arguments: Arguments, metric: str) -> tuple[dict[str, Any], Page]
     )
     if page.form not in openapi.FORMS:
         raise ParameterError(f"format={page.form!r} is not one of: {', '.join(openapi.FORMS)}.")
-    known = METRICS[metric].parameters
     unknown = sorted(given.keys() - set(known))
     if unknown:
         names = dict.fromkeys([*known, "limit", "offset", "format"])
@@ -90,7 +94,7 @@ def understood(arguments: Arguments, metric: str) -> tuple[dict[str, Any], Page]
 def _value(name: str, texts: list[str]) -> Any:
     if len(texts) > SEVERAL:
         raise ParameterError(f"{name} is there {len(texts):,} times; it can be there {SEVERAL} times.")
-    if name in FILTERS:
+    if name in (*FILTERS, "rule"):
         return texts
     if name == "by":
         return [column for text in texts for column in text.split(",")]

@@ -230,10 +230,11 @@ def _asked(row: dict[str, Any], wish: _Wish, data: str, file: Path | None, by: s
     try:
         while True:
             deployer.tick()
+            is_taken = not path.exists()  # and if so, it is in the ledger by now
             found = stats.deployments(deployment_id=expected)
             if len(found) and found["status"].iloc[0] in ENDED:
                 return _only(found, expected)
-            if not path.exists() and not len(found):
+            if is_taken and not len(found):
                 raise ParameterError(f"The rule {row['rule']!r} is not in the settings of the collector any more.")
             time.sleep(0.1)
     finally:

@@ -23,7 +23,7 @@ def explored(answers: Answers, metric: str) -> dict[str, Any]:
     shown: dict[str, Any] = {"table": None, "chart": None, "wrong": None}
     query = urlencode(given)
     try:
-        asked, page = api.understood(api.Arguments(given), metric)
+        asked, page = api.understood(api.Arguments(given), METRICS[metric].parameters)
         frame = answers.frame(metric, **asked)
         rows = frame.iloc[page.offset : page.offset + min(page.limit, ROWS)]
         shown |= {"table": table(rows, None, list(map(str, frame.columns)), len(frame))}
@@ -77,11 +77,11 @@ def drawn(answers: Answers, name: str) -> Any:
     arguments = api.Arguments([(key, text) for key, text in request.args.items(multi=True) if key != "dark"])
     dark = request.args.get("dark") == "1"
     if name == "neglect":
-        asked, _ = api.understood(arguments, "repositories")
+        asked, _ = api.understood(arguments, METRICS["repositories"].parameters)
         return charts.neglect(maintained(answers, asked), dark=dark)
     if name not in METRICS:
         raise NotFound(f"There is no chart {name!r}. There are: {', '.join([*METRICS, 'neglect'])}.")
-    asked, _ = api.understood(arguments, name)
+    asked, _ = api.understood(arguments, METRICS[name].parameters)
     frame = answers.frame(name, **asked)
     more = {"now": answers.now} if name == "history" else {}
     return getattr(charts, name)(frame, dark=dark, **more)

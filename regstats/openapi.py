@@ -8,6 +8,7 @@ import pandas as pd
 
 from regstats import formats
 from regstats.answers import Answers
+from regstats.events import STATUSES
 from regstats.metrics import METRICS, Metric
 from regstats.parameters import FILTERS, HELP, INTERVALS, MEASURES
 
@@ -64,7 +65,9 @@ def document(answers: Answers) -> Schema:
             "description": "What a container registry's images are used for, how much, by whom, and how well they are "
             "maintained. Times are UTC, durations seconds, shares 0 to 1; `null` is what is not known.",
         },
-        "paths": {"/api/v1/": _index()} | {f"/api/v1/{name}": _path(name, answers) for name in METRICS},
+        "paths": {"/api/v1/": _index()}
+        | {f"/api/v1/{name}": _path(name, answers) for name in METRICS}
+        | {"/api/v1/deployments": _deployments(answers)},
         "components": {"securitySchemes": _SECURITY, "schemas": {"Problem": _PROBLEM}},
         "security": [{"bearer": []}, {"basic": []}, {}],
     }
@@ -86,6 +89,33 @@ def _index() -> Schema:
     return {"get": {"operationId": "metrics", "summary": "What can be asked?", "responses": _responses(schema)}}
 
 
+OF_DEPLOYMENTS = ("deployment_id", "repository", "rule", "status", "since", "until")
+"""What can be asked of deployments."""
+
+
+def _deployments(answers: Answers) -> Schema:
+    text: Schema = {"type": "string"}
+    globs = {"type": "array", "items": text, "maxItems": SEVERAL}
+    schemas = {
+        "deployment_id": (text | {"minLength": 1}, "The beginning of an id."),
+        "repository": (globs, HELP["repository"]),
+        "rule": (globs, "Rules, as a glob."),
+        "status": (text | {"enum": list(STATUSES)}, "What has become of it."),
+        "since": (_MOMENT, "Pushed from then on."),
+        "until": (_MOMENT, "Pushed before."),
+    }
+    asked = [_in_query(name, said, schema) for name, (schema, said) in schemas.items()]
+    return {
+        "get": {
+            "operationId": "deployments",
+            "summary": "What was deployed, when, and how did it go?",
+            "description": "One row per push and rule that applied to it, the latest first.",
+            "parameters": [*asked, *_PAGES],
+            "responses": _responses(_answer("deployments", answers), csv=True),
+        }
+    }
+
+
 def _path(name: str, answers: Answers) -> Schema:
     metric = METRICS[name]
     return {
@@ -101,12 +131,7 @@ def _path(name: str, answers: Answers) -> Schema:
 
 def _parameters(metric: Metric) -> list[Schema]:
     named = [_parameter(name, metric) for name in HELP if name in metric.parameters and name != "limit"]
-    return [
-        *named,
-        _in_query("limit", "At most so many rows.", _whole(1, LARGEST_PAGE) | {"default": PAGE}),
-        _in_query("offset", "Without so many of the first rows.", _whole(0) | {"default": 0}),
-        _in_query("format", "How it is written.", {"type": "string", "enum": list(FORMS), "default": "json"}),
-    ]
+    return [*named, *_PAGES]
 
 
 def _parameter(name: str, metric: Metric) -> Schema:
@@ -132,6 +157,13 @@ def _in_query(name: str, text: str, schema: Schema) -> Schema:
 
 def _whole(least: int, most: int = 999_999_999) -> Schema:
     return {"type": "integer", "minimum": least, "maximum": most}
+
+
+_PAGES = [
+    _in_query("limit", "At most so many rows.", _whole(1, LARGEST_PAGE) | {"default": PAGE}),
+    _in_query("offset", "Without so many of the first rows.", _whole(0) | {"default": 0}),
+    _in_query("format", "How it is written.", {"type": "string", "enum": list(FORMS), "default": "json"}),
+]
 
 
 def _responses(schema: Schema, *, csv: bool = False) -> Schema:
@@ -166,5 +198,5 @@ def _row(name: str, answers: Answers) -> Schema:
     """The columns of a metric as it is without `by` and `interval`; those add some and take some away."""
     frame: pd.DataFrame = answers.frame(name, until="1900-01-01")
     columns = {str(column): _KINDS[formats.kind(frame[column])] for column in frame.columns}
-    split = _PERIOD if "interval" in METRICS[name].parameters else {}
+    split = _PERIOD if name in METRICS and "interval" in METRICS[name].parameters else {}
     return {"type": "object", "properties": columns | split}

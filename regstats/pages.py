@@ -15,7 +15,7 @@ import pandas as pd
 from flask import Blueprint, Response, render_template, request, url_for
 from werkzeug.exceptions import HTTPException, NotFound
 
-from regstats import figures, formats
+from regstats import deployed, figures, formats
 from regstats.answers import Answers
 from regstats.badges import METRICS as BADGES
 from regstats.briefing import stale
@@ -64,7 +64,7 @@ def blueprint(answers: Callable[[], Answers], settings: Settings) -> Blueprint:
     @routes.get("/")
     def overview() -> str:
         view = view_asked()
-        return render_template("overview.html", **_common(answers(), view), **_overview(answers(), view))
+        return render_template("overview.html", **common(answers(), view), **_overview(answers(), view, settings))
 
     @routes.get("/repositories")
     def repositories() -> str:
@@ -80,7 +80,7 @@ def blueprint(answers: Callable[[], Answers], settings: Settings) -> Blueprint:
         if metric not in METRICS:
             raise NotFound(f"There is no metric {metric!r}. There are: {', '.join(METRICS)}.")
         view = View("", "", "", "")
-        return render_template("explore.html", **_common(answers(), view), **explored(answers(), metric))
+        return render_template("explore.html", **common(answers(), view), **explored(answers(), metric))
 
     @routes.get("/charts/<name>")
     def chart(name: str) -> Response:
@@ -103,7 +103,7 @@ def wrong(error: HTTPException) -> str:
     return render_template("error.html", title=error.name, detail=error.description)
 
 
-def _common(answers: Answers, view: View) -> dict[str, Any]:
+def common(answers: Answers, view: View) -> dict[str, Any]:
     """What every page needs."""
     return {
         "view": view,
@@ -130,7 +130,7 @@ def _proposed(answers: Answers) -> dict[str, list[str]]:
 # The overview
 
 
-def _overview(answers: Answers, view: View) -> dict[str, Any]:
+def _overview(answers: Answers, view: View, settings: Settings) -> dict[str, Any]:
     asked = view.asked()
     repositories, activity = answers.frame("repositories", **asked), answers.frame("activity", **asked)
     return {
@@ -144,9 +144,17 @@ def _overview(answers: Answers, view: View) -> dict[str, Any]:
         "stale": _stale(answers, view),
         "actors": listed(activity, view, _ACTIVE, _LEADERS),
         "health": _health(answers),
+        "deployments": _deployments(answers, view, settings),
         "recent": _recent(answers, view),
         "recent_url": f"{url_for('page.recent')}?{urlencode(asked)}",
     }
+
+
+def _deployments(answers: Answers, view: View, settings: Settings) -> Table | None:
+    """The latest; None where no rule is, and none ever was."""
+    asked = view.window() | ({"repository": view.repository} if view.repository else {})
+    frame = answers.frame("deployments", **asked)
+    return deployed.recent(frame, view, _LEADERS) if settings.deploy or len(frame) else None
 
 
 def _changes(answers: Answers, asked: dict[str, str]) -> list[Number]:
@@ -250,7 +258,7 @@ def _one_or_many(answers: Answers, settings: Settings, column: str) -> str:
     exact = view._replace(**{column: exactly(name)})
     told = _repository(answers, settings, name, exact) if column == "repository" else _actor(answers, name, exact)
     view = view._replace(**{"repository": "", "actor": "", column: name})
-    return render_template(f"{column}.html", **_common(answers, view), name=name, **told)
+    return render_template(f"{column}.html", **common(answers, view), name=name, **told)
 
 
 _METRICS = {"repository": "repositories", "actor": "activity"}
@@ -271,7 +279,7 @@ def _list(answers: Answers, view: View, column: str) -> str:
         title, rows = "Repositories", listed(maintained(answers, asked), view, _REPOSITORIES, ROWS)
     else:
         title, rows = "Actors", listed(answers.frame(metric, **asked), view, _ACTORS, ROWS)
-    return render_template("list.html", **_common(answers, view), title=title, table=rows, links=links)
+    return render_template("list.html", **common(answers, view), title=title, table=rows, links=links)
 
 
 def _repository(answers: Answers, settings: Settings, name: str, view: View) -> dict[str, Any]:

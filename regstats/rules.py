@@ -135,6 +135,8 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     """What is older when it is seen is skipped."""
     approve: bool = False
     """Whether somebody has to say yes."""
+    approvers: list[str] = []
+    """Users of `[read]` who may do so on the page; whoever may write the store's files can, by command."""
     target: str | None = None
     """What is deployed to: one thing at a time for each, and of several of a rule that wait the newest. Without it the
     repository, for this rule alone; rules with the same target wait for one another."""

@@ -16,8 +16,9 @@ from regstats.config import Exclude, Team
 from regstats.database import sql_text
 from regstats.engine import NONE, Engine
 from regstats.errors import ParameterError
+from regstats.events import STATUSES
 from regstats.metrics import METRICS
-from regstats.parameters import Moment, Parameters, Query, moment, understand
+from regstats.parameters import Moment, Parameters, Query, Texts, moment, understand
 from regstats.queries import prepare
 from regstats.series import filled, periods
 from regstats.store import Store, utc_now
@@ -306,8 +307,8 @@ class Stats:
         self,
         *,
         deployment_id: str | None = None,
-        repository: str | None = None,
-        rule: str | None = None,
+        repository: Texts | None = None,
+        rule: Texts | None = None,
         status: str | None = None,
         since: Moment | None = None,
         until: Moment | None = None,
@@ -320,10 +321,16 @@ class Stats:
         those of `events.Deployment`, history as lines of a text, duration (from the first attempt to the end) and
         lead_time (from the push to the end, if it went well).
         """
+        if status not in (None, *STATUSES):
+            raise ParameterError(f"status={status!r} is not one of: {', '.join(STATUSES)}.")
         now = self.present
-        values = {"id": deployment_id, "repository": repository, "rule": rule, "status": status, "limit": limit}
         window = {"since": moment("since", since, now=now), "until": moment("until", until, now=now)}
-        return _frame(self._engine.query(sql_text("deployments"), values | window), understand({}, now=now))
+        globs = {"repositories": _listed(repository), "rules": _listed(rule)}
+        values: dict[str, Any] = {"id": deployment_id, "status": status, "limit": limit, **globs, **window}
+        frame = _frame(self._engine.query(sql_text("deployments"), values), understand({}, now=now))
+        told: dict[Any, Any] = {"metric": "deployments", "interval": "total", "tz": "UTC", "excluded": {}, **window}
+        frame.attrs = told
+        return frame
 
     def _series(self, metric: str, parameters: Parameters) -> pd.DataFrame:
         """The answer to a question about time, with all periods of the window."""
@@ -376,6 +383,10 @@ def _present() -> str | None:
     named = os.environ.get("REGSTATS_NOW") or None
     moment("REGSTATS_NOW", named, now=utc_now())
     return named
+
+
+def _listed(globs: Texts | None) -> list[str] | None:
+    return None if globs is None else [globs] if isinstance(globs, str) else list(globs)
 
 
 def _catalog(given: pd.DataFrame) -> pa.Table:

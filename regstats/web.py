@@ -15,7 +15,7 @@ from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, ServiceUnavailable
 from werkzeug.wrappers import Response as AnyResponse
 
-from regstats import api, assets, badges, pages
+from regstats import api, assets, badges, deployed, pages
 from regstats.access import Access, harden
 from regstats.answers import Answers, Kept
 from regstats.collector import RETRY_AFTER, problem
@@ -51,7 +51,8 @@ def create(settings: Settings, access: Access) -> Flask:
         "badge": lambda: badges.blueprint(answers),
         "page": lambda: pages.blueprint(answers, settings),
     }
-    for part, make in parts.items():
+    more = deployed.blueprint(answers, settings, access, pages.common)
+    for part, make in [*parts.items(), ("page", lambda: more)]:
         routes = make()
         _guard(routes, part, access, said, settings.read.cache / 4)
         app.register_blueprint(routes)
@@ -99,7 +100,7 @@ def _failed(error: Exception) -> AnyResponse:
     """An error for a program, or for a person if that is who asks."""
     known = _understood(error)
     form = request.accept_mimetypes.best_match(["application/problem+json", "text/html"])
-    if request.blueprint in ("page", None) and form == "text/html":
+    if request.blueprint in ("page", "deployed", None) and form == "text/html":
         return problem(known, pages.wrong(known))
     return problem(known)
 

@@ -19,7 +19,7 @@ ORDER = """
     terminal formats exports figures charts notebook briefing printing report
     requesting outbox delivery schedule alerts dispatch deployment actions deployer
     logs monitoring totals senders access connections collector status
-    answers openapi api badges assets views explore pages web app upkeep server demo
+    answers openapi api badges assets views explore deployed pages web app upkeep server demo
     notebooks lab notebook_report
     completion options reporting deploying cli __main__ __init__
 """.split()

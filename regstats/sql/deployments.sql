@@ -8,7 +8,8 @@ select
   case when status = 'succeeded' then epoch_us(finished_at) - us end as lead_time
 from deployments
 where ($id is null or starts_with(deployment_id, $id))
-  and ($repository is null or repository glob $repository) and ($rule is null or rule glob $rule)
+  and ($repositories is null or len(list_filter($repositories, lambda g: repository glob g)) > 0)
+  and ($rules is null or len(list_filter($rules, lambda g: rule glob g)) > 0)
   and ($status is null or status = $status) and ($since is null or timestamp >= $since)
   and ($until is null or timestamp < $until)
 order by us desc, seen_at desc, deployment_id

@@ -166,3 +166,37 @@ def test_stopped_while_the_command_runs(deployments, registry, skopeo, make_imag
     assert 0 == stop(deployments.collector.process)
     (row,) = deployments.log()
     assert ("succeeded", 1, 0) == (row["status"], row["attempts"], row["interruptions"])
+
+
+def test_a_click_lets_it_be_deployed(deployments, registry, skopeo, make_image, browser):
+    text = deployments.settings.read_text()
+    text += '\n[[deploy]]\nname = "asked"\nmatch = { repository = "team/asked" }\nsettle = "0s"\napprove = true\n'
+    text += 'approvers = ["alice"]\ncommand = ["echo", "--", "{tag}"]\n[read.users]\nalice = "wonderland"\n'
+    deployments.settings.write_text(text)
+    deployments.start()
+    skopeo.push(make_image("first"), "team/asked:1")
+    wait_until(lambda: [row["status"] for row in deployments.log()] == ["unapproved"], "the ledger")
+    browser.open(deployments.collector.url.replace("//", "//alice:wonderland@") + "/deployments")
+    browser.find("tbody a[href^='/deployments/']")[0].click()
+    browser.until(lambda: browser.find(".asked"))
+    browser.find(".asked form[action$=approve] button")[0].click()
+    wait_until(lambda: [row["status"] for row in deployments.log()] == ["succeeded"], "the ledger")
+    (row,) = deployments.log()
+    assert ("alice", "-- 1\n") == (row["approved_by"], row["output"])
+    assert [] == browser.console()
+
+
+def test_once_more_by_command(deployments, registry, skopeo, make_image):
+    """Where a collector acts it does it, and where none does the command itself."""
+    deployments.start()
+    skopeo.push(make_image("first"), "team/last:1")
+    wait_for(deployments, "done")
+    wait_until(lambda: [row["status"] for row in deployments.log()] == ["succeeded"], "the ledger")
+    (first,) = deployments.log()
+    settings = ["--config", str(deployments.settings), "--by", "bob"]
+    assert "again_of" in deployments.call("run", first["deployment_id"][:9], *settings)
+    assert ["last", "last"] == deployments.said()
+    deployments.collector.stop()
+    assert "succeeded" in deployments.call("run", first["deployment_id"][:9], *settings)
+    assert ["last", "last", "last"] == deployments.said()
+    assert [None, "bob", "bob"] == [row["approved_by"] for row in deployments.log()]

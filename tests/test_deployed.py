@@ -1,0 +1,159 @@
+"""The pages and the route of deployments, and who may let something be deployed there."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from asking import basic, bearer, reader
+from makers import NOW, A, B
+
+from regstats.config import Read
+from regstats.events import Deployment
+from regstats.ledger import Ledger
+from regstats.rules import Rule
+from regstats.sealing import seal
+from regstats.store import Store
+
+RULE = msgspec.convert({"name": "app", "match": {}, "command": ["x"], "approve": True, "approvers": ["alice"]}, Rule)
+USERS = {"alice": "wonderland", "bob": "builder"}
+HOME = {"Origin": "http://localhost"}
+NASTY = "<script>alert(1)</script>\u202e\x07"
+
+
+def deployment(name, status="succeeded", **changes):
+    own = {"rule": "app", "target": "team/app", "timestamp": NOW, "source": "default", "repository": "team/app"}
+    own |= {"tag": "1.3", "digest": A, "before": B, "media_type": None, "actor": "ci", "client_address": None}
+    own |= {"event_id": "e", "seen_at": NOW, "due_at": NOW, "started_at": NOW + timedelta(seconds=1)}
+    own |= {"finished_at": NOW + timedelta(seconds=4), "history": ["one", "two"], "output": "said\n"}
+    return Deployment(**own | {"deployment_id": name, "status": status} | changes)
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGSTATS_NOW", NOW.isoformat())
+    store = Store(tmp_path / "data", create=True)
+    store.ledger.put(deployment("aaaa1", timestamp=NOW - timedelta(days=1), rule="web", repository="team/web"))
+    seal(store)
+    store.ledger.put(deployment("aaaa2", "unapproved", started_at=None, finished_at=None, output=None))
+    store.ledger.put(deployment("bbbb1", "failed", tag=NASTY, actor=NASTY, reason=NASTY, output=NASTY, rule="gone"))
+    return store
+
+
+@pytest.fixture
+def guarded(store):
+    return reader(store, deploy=[RULE], token="t0ken", read=Read(users=USERS, rate=0))
+
+
+def test_the_route(store):
+    client = reader(store)
+    answer = client.get("/api/v1/deployments").json
+    assert {"aaaa1", "aaaa2", "bbbb1"} == {row["deployment_id"] for row in answer["data"]}
+    assert ("deployments", 3) == (answer["metric"], answer["total"])
+    (row,) = client.get("/api/v1/deployments?rule=w*&since=2d&repository=team/*").json["data"]
+    assert ("aaaa1", 3.0, 86404.0, "one\ntwo") == tuple(
+        row[name] for name in ("deployment_id", "duration", "lead_time", "history")
+    )
+    lines = client.get("/api/v1/deployments?deployment_id=aa&limit=1&format=csv").text.splitlines()
+    assert [True, True] == [lines[0].startswith("deployment_id,rule,"), lines[1].startswith("aaaa2,app,")]
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("status=done", "status='done' is not one of: waiting, unapproved, running, succeeded"),
+        ("tag=1", "Unknown parameter 'tag'. There are: deployment_id, repository, rule, status, since, until, limit"),
+        ("since=never", "since='never'"),
+        ("rule=a&rule=b&status=a&status=b", "status is there 2 times"),
+    ],
+)
+def test_a_wrong_question(store, query, detail):
+    answer = reader(store).get(f"/api/v1/deployments?{query}")
+    assert 400 == answer.status_code
+    assert detail in answer.json["detail"]
+
+
+def test_the_pages(store):
+    client = reader(store)
+    page = client.get("/deployments").text
+    assert 'href="/deployments/aaaa2"' in page
+    assert "team/web" not in client.get("/deployments?repository=team/app").text
+    one = client.get("/deployments/aaaa1")
+    assert "no-store" == one.headers["Cache-Control"]
+    assert "said" in one.text
+    assert "3s" in one.text
+    for path in ("/deployments", "/deployments/bbbb1", "/"):
+        text = client.get(path).text
+        assert "<script>alert" not in text
+        assert "\u202e" not in text
+        assert "\x07" not in text
+    assert 404 == client.get("/deployments/nosuch").status_code
+    assert 404 == client.get("/deployments/aaaa").status_code
+
+
+def test_the_overview_shows_them_where_there_are_any(store, tmp_path):
+    assert "/deployments/aaaa1" in reader(store).get("/").text
+    nothing = Store(tmp_path / "empty", create=True)
+    assert "All deployments" not in reader(nothing).get("/").text
+    assert "All deployments" in reader(nothing, deploy=[RULE]).get("/").text
+
+
+def asked(store):
+    return [(request.deployment_id, request.wish, request.asked.by) for request in Ledger(store.root).requests()]
+
+
+@pytest.mark.parametrize("wish", ["approve", "reject"])
+def test_who_may_lets_it_be_deployed(store, guarded, wish):
+    headers = basic("alice", "wonderland")
+    assert "Approve" in guarded.get("/deployments/aaaa2", headers=headers).text
+    assert "Approve" not in guarded.get("/deployments/aaaa1", headers=headers).text
+    answer = guarded.post(f"/deployments/aaaa2/{wish}", headers=headers | HOME)
+    assert (303, "/deployments/aaaa2") == (answer.status_code, answer.headers["Location"])
+    assert [("aaaa2", wish, "alice")] == asked(store)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        (basic("alice", "wrong"), 401),
+        (basic("bob", "builder"), 403),
+        (basic("alice", "t0ken"), 403),
+        (bearer("t0ken"), 403),
+        (basic("alice", "wonderland") | {"Origin": "http://evil.example"}, 403),
+        (basic("alice", "wonderland") | {"Origin": "null"}, 403),
+        (basic("alice", "wonderland") | {"Sec-Fetch-Site": "cross-site"}, 403),
+        (basic("alice", "wonderland") | {"Origin": ""}, 403),
+    ],
+)
+def test_nobody_else_does(store, guarded, headers, status):
+    guarded.get("/", headers=basic("alice", "wonderland"))  # she has logged in before
+    assert "Approve" not in guarded.get("/deployments/aaaa2", headers=basic("bob", "builder")).text
+    assert status == guarded.post("/deployments/aaaa2/approve", headers=HOME | headers).status_code
+    assert [] == asked(store)
+
+
+def test_what_is_public_lets_nobody_deploy(store):
+    client = reader(store, deploy=[RULE], token="t0ken", read=Read(users=USERS, rate=0, public=["page"]))
+    assert "Approve" not in client.get("/deployments/aaaa2").text
+    assert 403 == client.post("/deployments/aaaa2/approve", headers=HOME).status_code
+    assert [] == asked(store)
+
+
+def test_on_this_machine_without_a_token(store):
+    client = reader(store, deploy=[RULE])
+    assert 303 == client.post("/deployments/aaaa2/approve", headers=HOME).status_code
+    assert [("aaaa2", "approve", "somebody at 127.0.0.1")] == asked(store)
+    rebound = {"Host": "evil.example", "Origin": "http://evil.example"}
+    assert 403 == client.post("/deployments/aaaa2/approve", headers=rebound).status_code
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("cccc1/approve", 409), ("bbbb1/approve", 403), ("nosuch/approve", 404), ("aaaa2/run", 404)],
+)
+def test_what_cannot_be_asked(store, guarded, path, status):
+    store.ledger.put(deployment("cccc1"))
+    headers = basic("alice", "wonderland") | HOME
+    assert status == guarded.post(f"/deployments/{path}", headers=headers).status_code
+    assert 405 == guarded.get("/deployments/aaaa2/approve", headers=headers).status_code
+    assert [] == asked(store)
