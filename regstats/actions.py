@@ -19,14 +19,16 @@ from urllib.parse import quote
 import msgspec
 
 from regstats.agenda import revealed, span_of
-from regstats.errors import ConfigError
+from regstats.errors import ActionError, ConfigError
 from regstats.ledger import locked
+from regstats.registry import digest_of
 from regstats.requesting import UnreachableError, ask, is_address
-from regstats.rules import Change, Http, Rule, filled, values
+from regstats.rules import Change, Http, Place, Rule, filled, values
 
 _TAIL = 4000  # bytes of what a command says that are kept
 _MUCH = 1_000_000  # bytes of it on disk, before only its end is kept
 _GRACE = 5.0  # seconds between asking a command to end, and ending it
+_WRITING = 10.0  # seconds that a registry may take to write a tag of which it has told already
 _GLANCE = 0.2  # seconds between two looks at a command
 _LATER = (408, 425, 429)
 """Statuses below 500 that may be others another time."""
@@ -42,6 +44,8 @@ class Outcome(NamedTuple):
     """The end of what was said."""
     again: bool = True
     """Whether it may go better another time."""
+    skip: bool = False
+    """Whether there was nothing to be done any more."""
 
 
 class Job(NamedTuple):
@@ -59,13 +63,28 @@ class Job(NamedTuple):
 def act(job: Job) -> Outcome:
     """Does what the rule says. Takes as long as it takes, up to the rule's timeout."""
     try:
-        return _command(job) if job.rule.command else _http(job, job.rule.http or Http(url=""))
+        against = _speaks_against(job, job.rule.registry) if job.rule.registry else None
+        return against or (_command(job) if job.rule.command else _http(job, job.rule.http or Http(url="")))
     except ConfigError as error:
         return Outcome(ok=False, why=str(error), again=False)
+    except ActionError as error:
+        return Outcome(ok=False, why=str(error), again=error.again)
 
 
 def _seconds(rule: Rule) -> float:
     return span_of(rule.timeout).total_seconds()
+
+
+def _speaks_against(job: Job, place: Place) -> Outcome | None:
+    """What the registry says of the tag, if that is not what the event said. It may take it a moment."""
+    change, deadline = job.change, time.monotonic() + min(_seconds(job.rule), _WRITING)
+    while (found := digest_of(place, change.repository, change.tag, _seconds(job.rule))) != change.digest:
+        if found not in (None, change.before):
+            return Outcome(ok=False, why=f"by now the tag points to {found}", skip=True)
+        if time.monotonic() > deadline or job.stop.wait(_GLANCE):
+            has = "has no such tag" if found is None else f"says that the tag still points to {found}"
+            return Outcome(ok=False, why=f"the registry {has}")
+    return None
 
 
 # Commands

@@ -16,7 +16,7 @@ from regstats import agenda
 from regstats.agenda import Alert, Destination, Mail, Reports, Schedule
 from regstats.errors import ConfigError
 from regstats.events import TORN
-from regstats.rules import Http, Match, Rule
+from regstats.rules import Http, Match, Place, Rule
 
 DEFAULT_SOURCE = "default"
 DEFAULT_FILE = Path("regstats.toml")
@@ -228,6 +228,7 @@ _TABLES: dict[str, type[Struct]] = {
     "deploy.*": Rule,
     "deploy.*.match": Match,
     "deploy.*.http": Http,
+    "deploy.*.registry": Place,
 }
 """What tables may be in the file; `*` is any name, or any entry of a list."""
 

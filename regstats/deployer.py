@@ -374,8 +374,8 @@ class Deployer:
         one = self._told(replace(one, output=outcome.output or None), outcome.why)
         newer = self._newer(one)
         failed = one.attempts - one.interruptions
-        if outcome.ok:
-            self._end(one, "succeeded", outcome.why)
+        if outcome.ok or outcome.skip:
+            self._end(one, "succeeded" if outcome.ok else "skipped", outcome.why)
         elif newer:
             self._end(one, "failed", f"{outcome.why}; not tried again, because {newer} came after it")
         elif outcome.again and failed <= rule.retries:

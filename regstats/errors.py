@@ -37,6 +37,15 @@ class DeliveryError(RegstatsError):
     """Something did not arrive where it was sent."""
 
 
+class ActionError(RegstatsError):
+    """What a rule of deployment was to do was not done, or nobody knows."""
+
+    def __init__(self, message: str, *, again: bool = True) -> None:
+        super().__init__(message)
+        self.again = again
+        """Whether it may go better another time."""
+
+
 class StoreError(RegstatsError):
     """The store on disk is not what it should be."""
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from regstats.terminal import visible
 
-_SHOWN = 2000  # bytes of an answer
+_MOST = 65_536  # bytes of an answer that are read
+_SHOWN = 2000  # and of those, that are shown
 
 
 class Answer(NamedTuple):
@@ -20,8 +21,13 @@ class Answer(NamedTuple):
 
     status: int
     headers: Mapping[str, str]
-    text: str
-    """The beginning of it, on one line, with what cannot be seen made visible."""
+    body: bytes
+    """Its beginning."""
+
+    @property
+    def text(self) -> str:
+        """What can be shown of it: on one line, and with what cannot be seen made visible."""
+        return visible(self.body[:_SHOWN].decode(errors="replace").strip())
 
 
 class UnreachableError(Exception):
@@ -38,16 +44,12 @@ def ask(url: str, method: str, body: bytes | None, headers: Mapping[str, str], t
     try:
         request = urllib.request.Request(url, body, dict(headers), method=method)  # noqa: S310 - see `is_address`
         with _opener.open(request, timeout=timeout) as answer:
-            return Answer(answer.status, dict(answer.headers), _text(answer))
+            return Answer(answer.status, dict(answer.headers), answer.read(_MOST))
     except urllib.error.HTTPError as error:
         with error:
-            return Answer(error.code, dict(error.headers), _text(error))
+            return Answer(error.code, dict(error.headers), error.read(_MOST))
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise UnreachableError(str(getattr(error, "reason", None) or type(error).__name__)) from None
-
-
-def _text(answer: Any) -> str:
-    return visible(answer.read(_SHOWN).decode(errors="replace").strip())
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

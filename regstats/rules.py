@@ -115,6 +115,16 @@ class Http(Struct, frozen=True, forbid_unknown_fields=True):
     """HMAC-SHA256 of the body in `X-Hub-Signature-256`; likewise."""
 
 
+class Place(Struct, frozen=True, forbid_unknown_fields=True):
+    """A registry, `registry = {…}`."""
+
+    url: str
+    """`https://registry.example:5000`."""
+    user: str | None = None
+    password: str | None = None
+    """Itself, or `env:` and the name of a variable that has it."""
+
+
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     """What is done when, `[[deploy]]`."""
 
@@ -140,6 +150,8 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     target: str | None = None
     """What is deployed to: one thing at a time for each, and of several of a rule that wait the newest. Without it the
     repository, for this rule alone; rules with the same target wait for one another."""
+    registry: Place | None = None
+    """Where it is looked up first whether the tag points to what was pushed. Events are sent before it does."""
     to: list[str] = []
     """Destinations that are told of the outcome."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from makers import NOW, A
+from makers import NOW, A, B
 from servers import free_port, wait_until
 
 from regstats import actions
@@ -193,19 +193,23 @@ class Target:
     """A server that is asked to deploy."""
 
     def __init__(self):
-        self.requests, self.status = [], 200
+        self.requests, self.status, self.text = [], 200, b"started #7\n"
+        self.say = lambda: (self.status, {})
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self):
                 body = self.rfile.read(int(self.headers["Content-Length"] or 0))
                 outer.requests.append((self.command, self.path, dict(self.headers), body))
-                self.send_response(outer.status)
-                self.send_header("Location", "/elsewhere")
+                status, headers = outer.say()
+                self.send_response(status)
+                for name, value in ({"Location": "/elsewhere"} | headers).items():
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(b"started #7\n")
+                if self.command != "HEAD":
+                    self.wfile.write(outer.text)
 
-            do_POST = do_PUT = answer  # noqa: N815 - what the library calls
+            do_POST = do_PUT = do_HEAD = do_GET = answer  # noqa: N815 - what the library calls
 
             def log_message(self, *_):
                 pass
@@ -304,3 +308,81 @@ def test_a_request_takes_no_longer_than_it_may(do, target):
     outcome = do(rule(http={"url": f"http://127.0.0.1:{listener.getsockname()[1]}"}, timeout="1s"))
     assert (False, True) == (outcome.ok, outcome.again)
     assert time.monotonic() - started < 60
+
+
+# The registry
+
+
+def answers(target, *digests):
+    """What the registry says one time after the other; the last one for ever."""
+    said = list(digests)
+
+    def answer():
+        found = said.pop(0) if len(said) > 1 else said[0]
+        return (404, {}) if found is None else (200, {"Docker-Content-Digest": found})
+
+    target.say = answer
+
+
+def checked(target, **changes):
+    return rule(command=["echo", "done"], registry={"url": target.url, "user": "u", "password": "p"}, **changes)
+
+
+@pytest.mark.parametrize("before", [None, B])
+def test_it_waits_until_the_registry_has_written_the_tag(do, target, before):
+    answers(target, before, before, A)
+    outcome = do(checked(target), change(before=before))
+    assert (True, 3) == (outcome.ok, len(target.requests))
+    method, path, headers, _ = target.requests[0]
+    assert ("HEAD", "/v2/team/app/manifests/1.3", "Basic dTpw") == (method, path, headers["Authorization"])
+
+
+def test_what_has_been_overwritten_is_skipped(do, target):
+    answers(target, "sha256:" + "c" * 64)
+    outcome = do(checked(target), change(before=B))
+    assert (False, True, f"by now the tag points to sha256:{'c' * 64}") == (outcome.ok, outcome.skip, outcome.why)
+
+
+@pytest.mark.parametrize(("found", "why"), [(None, "has no such tag"), (B, f"says that the tag still points to {B}")])
+def test_what_the_registry_does_not_have_is_tried_again(do, target, found, why, monkeypatch):
+    monkeypatch.setattr(actions, "_WRITING", 0.5)
+    answers(target, found)
+    outcome = do(checked(target), change(before=B))
+    assert (False, False, True, f"the registry {why}") == (outcome.ok, outcome.skip, outcome.again, outcome.why)
+
+
+def test_a_tag_that_is_to_be_gone(do, target):
+    answers(target, A, None)
+    assert do(checked(target), change(digest=None, before=A)).ok
+
+
+@pytest.mark.parametrize(("status", "again"), [(403, False), (500, True)])
+def test_a_registry_that_does_not_say(do, target, status, again):
+    target.say = lambda: (status, {})
+    outcome = do(checked(target))
+    assert (False, again, f"the registry answered {status}") == (outcome.ok, outcome.again, outcome.why)
+
+
+def test_a_registry_with_a_token_service(do, target):
+    def answer():
+        method, _, headers, _ = target.requests[-1]
+        if headers.get("Authorization") == "Bearer t0ken":
+            return 200, {"Docker-Content-Digest": A}
+        scope = 'scope="repository:team/app:pull"'
+        asked = f'Bearer realm="{target.url}/token",service="registry",{scope}'
+        return (200, {}) if method == "GET" else (401, {"WWW-Authenticate": asked})
+
+    target.say, target.text = answer, b'{"token": "t0ken"}'
+    assert do(checked(target)).ok
+    _, (method, path, headers, _), _ = target.requests
+    assert ("GET", "/token?service=registry&scope=repository%3Ateam%2Fapp%3Apull") == (method, path)
+    assert "Basic dTpw" == headers["Authorization"]
+
+
+@pytest.mark.parametrize("tag", ["../../../admin", "a?b", "a#b", "%2e%2e"])
+def test_what_is_looked_up_is_the_tag(do, target, tag):
+    answers(target, A)
+    assert do(checked(target), change(tag=tag, repository="team/app")).ok
+    ((_, path, _, _),) = target.requests
+    assert path.startswith("/v2/team/app/manifests/")
+    assert 5 == path.count("/")
