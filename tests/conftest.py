@@ -1,11 +1,13 @@
 """Fixtures of all tests."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from makers import NOW, envelope, journalled
 
+from regstats import database
 from regstats.stats import Stats
 from regstats.store import Store
 
@@ -28,6 +30,24 @@ def stats_of(store):
         return Stats(store.root, now=now)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def one_database():
+    """One DuckDB for all upkeep, in which each connection has a schema of its own, so that it begins with nothing.
+
+    To start one takes longer than what is asked of it here: this is for tests that do upkeep again and again.
+    """
+    numbers = itertools.count()
+
+    def connect():
+        connection, schema = running.cursor(), f"of_{next(numbers)}"
+        connection.execute(f"create schema {schema}; use {schema}; set timezone = 'UTC'")
+        return connection
+
+    with database.connect() as running, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "connect", connect)
+        yield
 
 
 @pytest.fixture

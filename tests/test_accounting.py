@@ -345,6 +345,7 @@ def pulls(store):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_database")
 @given(events=streams())
 def test_the_accounting_is_that_of_the_oracle(tmp_path_factory, events):
     """Whatever the clients do, in whatever order it arrives."""
@@ -353,6 +354,7 @@ def test_the_accounting_is_that_of_the_oracle(tmp_path_factory, events):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_database")
 @settings(max_examples=300 if os.environ.get("STRESS") else 40)
 @given(events=streams(), batches=st.integers(1, 4), closed=st.lists(st.integers(0, 4), max_size=4))
 def test_dates_that_are_accounted_for_beforehand_have_the_same_pulls(tmp_path_factory, events, batches, closed):

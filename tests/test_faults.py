@@ -18,7 +18,7 @@ from regstats.sealing import seal
 from regstats.stats import Stats
 from regstats.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_database")]
 
 UNKNOWN = b'{"not": "known yet"}'
 
