@@ -10,8 +10,11 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from email import message_from_bytes, policy
 
 import pytest
+from aiosmtpd.controller import Controller
 
 HOST = "127.0.0.1"
 PATIENCE = 60  # seconds until something that must happen is given up; nothing is measured by it
@@ -72,16 +75,16 @@ class Collector:
     Without a token whoever is on this machine may send and read.
     """
 
-    def __init__(self, data, log, token="collector-token", **settings):
+    def __init__(self, data, log, token="collector-token", program=("-m", "regstats"), **settings):
         self.data, self.port, self.token, self.settings = data, free_port(), token, settings
-        self._log = log
+        self._log, self._program = log, program
         self.process = None
 
     def launch(self, *options):
         """Starts it, and does not wait for it."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("REGSTATS_")}
         environment |= {f"REGSTATS_{key.upper()}": str(value) for key, value in self.settings.items()}
-        command = [sys.executable, "-m", "regstats", "serve", "--data", str(self.data), "--port", str(self.port)]
+        command = [sys.executable, *self._program, "serve", "--data", str(self.data), "--port", str(self.port)]
         command += ["--token", self.token] if self.token else []
         with self._log.open("ab") as log:
             self.process = subprocess.Popen([*command, *options], env=environment, stderr=log, start_new_session=True)
@@ -134,3 +137,37 @@ class Collector:
 
     def total(self, metric, column, *options):
         return sum(row[column] for row in self.ask(metric, *options))
+
+
+class Inbox:
+    """For a mail server: what it has taken, whom it refuses, and what it says instead of taking anything."""
+
+    def __init__(self):
+        self.taken, self.refuse, self.says = [], set(), None
+
+    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
+        if address in self.refuse:
+            return "550 no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        if self.says:
+            return self.says
+        self.taken.append(envelope)
+        return "250 OK"
+
+    @property
+    def mails(self):
+        return [message_from_bytes(envelope.content, policy=policy.default) for envelope in self.taken]
+
+
+@contextmanager
+def mail_server(inbox, **options):
+    """A real one on loopback; its port."""
+    server = Controller(inbox, hostname=HOST, port=free_port(), **options)
+    server.start()
+    try:
+        yield server.port
+    finally:
+        server.stop()

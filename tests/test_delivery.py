@@ -3,16 +3,16 @@
 import json
 import ssl
 import threading
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import msgspec
 import pytest
+import servers
 import trustme
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
-from servers import HOST, free_port
+from servers import HOST, Inbox, free_port
 
 from regstats.agenda import Destination, Mail
 from regstats.config import Settings
@@ -80,29 +80,6 @@ def test_a_directory_that_cannot_be_written(tmp_path):
 # Mail
 
 
-class Inbox:
-    """What a mail server has taken, and which answer it gives instead."""
-
-    def __init__(self):
-        self.taken, self.refuse, self.says = [], set(), None
-
-    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
-        if address in self.refuse:
-            return "550 no such mailbox"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802
-        if self.says:
-            return self.says
-        self.taken.append(envelope)
-        return "250 OK"
-
-    @property
-    def mails(self):
-        return [message_from_bytes(envelope.content, policy=policy.default) for envelope in self.taken]
-
-
 @pytest.fixture(scope="session")
 def authority():
     return trustme.CA()
@@ -142,20 +119,15 @@ def options_of(security, authority):
 @pytest.fixture
 def mail_server(inbox, authority, ca):
     """Makes a server of some kind of security; gives the settings for it."""
-    running = []
+    with ExitStack() as running:
 
-    def start(security="starttls", **changes):
-        port = free_port()
-        controller = Controller(inbox, hostname=HOST, port=port, **options_of(security, authority))
-        controller.start()
-        running.append(controller)
-        who = {"user": "regstats", "password": "env:REGSTATS_TEST_PASSWORD"} if security == "starttls" else {}
-        given = {"host": HOST, "port": port, "security": security, "sender": "regstats@example.org", "ca": ca} | who
-        return Mail(**(given | changes))
+        def start(security="starttls", **changes):
+            port = running.enter_context(servers.mail_server(inbox, **options_of(security, authority)))
+            who = {"user": "regstats", "password": "env:REGSTATS_TEST_PASSWORD"} if security == "starttls" else {}
+            given = {"host": HOST, "port": port, "security": security, "sender": "regstats@example.org", "ca": ca} | who
+            return Mail(**(given | changes))
 
-    yield start
-    for controller in running:
-        controller.stop()
+        yield start
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,10 @@
 """`regstats serve` sends what is due: two of them on one store, to a real mail server and a directory, once."""
 
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes, policy
 
 import pytest
-from aiosmtpd.controller import Controller
 from makers import envelope, journalled, make_event
-from servers import HOST, PATIENCE, Collector, free_port, stop, wait_until
+from servers import Collector, Inbox, mail_server, stop, wait_until
 
 from regstats.config import load
 from regstats.dispatch import Dispatch
@@ -39,27 +37,22 @@ to = ["boss"]
 """
 
 
-class Inbox:
-    """What a mail server has taken; nothing while it is busy."""
-
-    def __init__(self):
-        self.mails, self.is_busy = [], True
-
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802
-        if self.is_busy:
-            return "451 come back later"
-        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
-        return "250 OK"
+HURRIED = """
+from datetime import timedelta
+from regstats import cli, outbox, server
+outbox._PAUSES, server._SEND_SECONDS = [timedelta(seconds=1)], 1
+cli.main()
+"""
+"""`regstats`, to which seconds are what minutes are else."""
 
 
 @pytest.fixture
 def inbox():
+    """Of a mail server that is busy; where it is."""
     made = Inbox()
-    server = Controller(made, hostname=HOST, port=free_port())
-    server.start()
-    made.port = server.port
-    yield made
-    server.stop()
+    made.says = "451 come back later"
+    with mail_server(made) as made.port:
+        yield made
 
 
 @pytest.fixture
@@ -73,7 +66,8 @@ def both(tmp_path, inbox):
     Dispatch(store, load(file, {}), lambda: now - timedelta(days=2)).run("daily")
     for waiting in Outbox(store.root).folder.glob("report-*.json"):
         waiting.unlink()
-    made = [Collector(store.root, tmp_path / f"{number}.log", config=file) for number in range(2)]
+    logs = [tmp_path / f"{number}.log" for number in range(2)]
+    made = [Collector(store.root, log, program=("-c", HURRIED), config=file) for log in logs]
     yield made
     for one in made:
         if one.process is not None:
@@ -82,15 +76,16 @@ def both(tmp_path, inbox):
 
 @pytest.mark.slow
 def test_two_collectors_send_it_once(both, inbox, tmp_path):
-    """What the mail server does not take now it gets a minute later; the directory has its report already."""
+    """What the mail server does not take now it gets a while later; the directory has its report already."""
     for one in both:
         one.start()
     box = Outbox(both[0].data)
     wait_until(lambda: len(box.waiting()) == 2, "a report and an alert that wait")
+    wait_until(lambda: any(message.error for message in box.waiting()), "the mail server to say that it is busy")
     archive = wait_until(lambda: list((tmp_path / "archive").glob("daily-latest.html")), "the report in the directory")
     assert b"Registry report" in archive[0].read_bytes()
-    inbox.is_busy = False
-    wait_until(lambda: [] == box.waiting(), "the mail server to have taken all", 2 * PATIENCE)
+    inbox.says = None
+    wait_until(lambda: [] == box.waiting(), "the mail server to have taken all")
     subjects = sorted(mail["Subject"].split(",")[0] for mail in inbox.mails)
     assert ["Registry alert strange: 1 new", "Registry report daily"] == subjects
     (report,) = (mail for mail in inbox.mails if "report" in mail["Subject"])
