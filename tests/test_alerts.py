@@ -192,7 +192,7 @@ def test_when_it_would_have_told(store):
         stats.now = at
         return Facts(stats, None, [])
 
-    found = list(rehearse(alert(), facts_at, NOW - 25 * DAY, NOW))
+    found = list(rehearse(alert(every="12h"), facts_at, NOW - 25 * DAY, NOW))
     assert [(1, 0), (0, 1)] == [(len(moment.told.new), len(moment.told.resolved)) for moment in found]
     assert [-16, -2] == [round((moment.at - NOW) / DAY) for moment in found]
     assert [] == list(rehearse(alert("disk_low", below=99.99), facts_at, NOW - DAY, NOW))

@@ -13,7 +13,7 @@ from regstats.sealing import seal
 from regstats.stats import Stats
 from regstats.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_database")]
 
 EVENT_IDS = ["a", "b", "c", "d"]
 

@@ -70,6 +70,7 @@ EXAMPLES = 120 if IS_LONG else 6
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_database")
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_metric_is_that_of_its_oracle(tmp_path_factory, metric):
     """Row by row, and in the same order."""

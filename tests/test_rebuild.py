@@ -16,7 +16,7 @@ from regstats.rebuild import Contents, contents, rebuild, replay
 from regstats.sealing import seal
 from regstats.stats import Stats
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_database")]
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ def stats():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_database")
 def test_the_committed_sample_is_what_the_generator_makes(tmp_path, stats):
     """Byte for byte in what was received, and so in every number."""
     sample.write(tmp_path / "again")
@@ -182,6 +183,7 @@ def test_health_tells_of_the_restart(stats):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_database")
 def test_the_grown_company(tmp_path):
     """As many events as wanted, about; in a store that is sealed and accounted for."""
     store = Store(tmp_path, create=True)

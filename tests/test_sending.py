@@ -29,6 +29,7 @@ to = ["broken"]
 [[alert]]
 name = "old"
 when = "stale"
+every = "6h"
 to = ["archive"]
 
 [[alert]]
