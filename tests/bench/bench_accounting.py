@@ -9,16 +9,14 @@ the two naive counts say.
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 
+import reports
 import traffic
 
 from regstats.compact import account
@@ -72,20 +70,12 @@ def main():
     if options.account:
         print(json.dumps(accounted(options.account)))
         return
+    machine = reports.machine("duckdb", "pyarrow")
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(Path(folder), options.events, days) for days in options.days]
-    versions = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "pyarrow"))
-    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {versions}")
-    print(
-        f"python tests/bench/bench_accounting.py --events {options.events} --days {' '.join(map(str, options.days))}\n"
-    )
-    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        print(
-            "| "
-            + " | ".join(f"{value:,}" if isinstance(value, int) else f"{value:.4g}" for value in row.values())
-            + " |"
-        )
+    print(f"{machine}\n")
+    cells = [[f"{value:,}" if isinstance(value, int) else f"{value:.4g}" for value in row.values()] for row in rows]
+    print(reports.table(list(rows[0]), cells))
 
 
 if __name__ == "__main__":

@@ -12,20 +12,15 @@ queue of a real registry drain. Needs ab, nginx and docker-registry.
 
 import argparse
 import os
-import platform
-import re
-import shlex
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import drain
+import reports
 import subjects
 from load import ab, send
 from subjects import BARE, LOGGED, SAME_APP, SERVE, WITH_SQLITE
@@ -73,7 +68,7 @@ def compare(folder, rounds, requests, connections):
     disk, kept = [], {subject.name: (0, 0) for subject in subjects.ALL if subject.stored}
     for number in range(rounds):
         disk.append(fdatasyncs(folder, requests))
-        for subject in _turned(subjects.ALL, number):
+        for subject in reports.turned(subjects.ALL, number):
             with tempfile.TemporaryDirectory(dir=folder) as own:
                 measured, answered, stored = measure(Path(own) / "own", subject, requests, connections)
             for count, result in measured.items():
@@ -81,12 +76,6 @@ def compare(folder, rounds, requests, connections):
             if subject.stored:
                 kept[subject.name] = (kept[subject.name][0] + answered, kept[subject.name][1] + stored)
     return results, disk, kept
-
-
-def _turned(items, number):
-    """So that none is always first."""
-    number %= len(items)
-    return items[number:] + items[:number]
 
 
 def memory(folder, deliveries):
@@ -142,10 +131,7 @@ def main():
         compared = compare(folder, options.rounds, options.requests, options.connections)
         rows = memory(folder / "memory", options.memory) if options.memory else []
         drained = drain.rounds(folder, options.drain, options.drain_rounds) if options.drain else {}
-    text = report(options, machine, compared, rows, drained)
-    print(text)
-    if options.output:
-        options.output.write_text(text)
+    reports.tell(report(options, machine, compared, rows, drained), options.output)
 
 
 def report(options, machine, compared, rows, drained):
@@ -155,15 +141,15 @@ def report(options, machine, compared, rows, drained):
     parts.append("## Targets\n\n" + _target_table(targets(results, options.connections, drained)))
     for title, field, digits in (("Deliveries a second", "rate", 0), ("p50, ms", "p50", 2), ("p99, ms", "p99", 1)):
         parts.append(f"## {title}\n\n" + _result_table(results, options.connections, field, digits))
-    parts.append(f"{DISK}: {_spread(disk, 0)} a second.")
+    parts.append(f"{DISK}: {reports.spread(disk, 0)} a second.")
     counts = [[name, f"{answered:,}", f"{stored:,}"] for name, (answered, stored) in kept.items()]
-    parts.append("## Kept\n\n" + _table(["server", "answered 204", "stored"], counts))
+    parts.append("## Kept\n\n" + reports.table(["server", "answered 204", "stored"], counts))
     if rows:
         parts.append("## Memory, MB\n\n" + _memory_table(rows))
     if drained:
-        queues = [[name, _spread(rates, 0)] for name, rates in drained.items()]
+        queues = [[name, reports.spread(rates, 0)] for name, rates in drained.items()]
         title = f"## The queue of a registry, {options.drain:,} events"
-        parts.append(f"{title}\n\n" + _table(["endpoint", "deliveries a second, first to last"], queues))
+        parts.append(f"{title}\n\n" + reports.table(["endpoint", "deliveries a second, first to last"], queues))
     return "\n\n".join(parts) + "\n"
 
 
@@ -173,31 +159,23 @@ def _target_table(rows):
     for what, least, ours, theirs in rows:
         ratio, each = median(ours) / median(theirs), [our / their for our, their in zip(ours, theirs, strict=True)]
         rounds = f"{min(each):.2f} to {max(each):.2f}"
-        body.append([what, f"{least:g} x", f"{ratio:.2f} x", rounds, "met" if ratio >= least else "**not met**"])
-    return _table(header, body)
+        body.append([what, f"{least:g} x", f"{ratio:.2f} x", rounds, reports.met(ratio >= least)])
+    return reports.table(header, body)
 
 
 def _result_table(results, connections, field, digits):
     rows = [
         [subject.name]
-        + [_spread([result[field] for result in results[subject.name, count]], digits) for count in connections]
+        + [reports.spread([result[field] for result in results[subject.name, count]], digits) for count in connections]
         for subject in subjects.ALL
     ]
-    return _table(["server", *map(_plural, connections)], rows)
+    return reports.table(["server", *map(_plural, connections)], rows)
 
 
 def _memory_table(rows):
     columns = ("resident", "proportional", "anonymous", "peak")
     header = ["deliveries", *(f"{who}: {what}" for who in ("worker", "parent, which seals") for what in columns)]
-    return _table(header, [[f"{value:,}" for value in row] for row in rows])
-
-
-def _table(header, rows):
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
-
-
-def _spread(values, digits):
-    return f"{median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+    return reports.table(header, [[f"{value:,}" for value in row] for row in rows])
 
 
 def _plural(count):
@@ -206,25 +184,10 @@ def _plural(count):
 
 def _machine(folder):
     """Where, with what, and how it was measured."""
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    disk = _said("df", "--output=fstype,source", str(folder)).splitlines()[1].split()
-    packages = ", ".join(f"{name} {version(name)}" for name in ("regstats", "flask", "granian", "gunicorn"))
-    programs = [
-        ("nginx", _said("nginx", "-v")), ("ab", _said("ab", "-V")),
-        ("docker-registry", _said("docker-registry", "--version")),
-    ]  # fmt: skip
-    versions = ", ".join(f"{name} {re.search(r'[0-9]+[.][0-9.]+', said)[0]}" for name, said in programs)
-    return (
-        f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), {disk[0]} on {disk[1]}, "
-        f"Linux {platform.release()}, Python {platform.python_version()}, {packages}, "
-        f"SQLite {sqlite3.sqlite_version}, {versions}\n"
-        f"python tests/bench/bench_collector.py {shlex.join(sys.argv[1:])}"
-    )
-
-
-def _said(*command):
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout + done.stderr
+    disk = reports.said("df", "--output=fstype,source", str(folder)).splitlines()[1].split()
+    place, sqlite = f"{disk[0]} on {disk[1]}, ", f"SQLite {sqlite3.sqlite_version}"
+    programs = [("nginx", "-v"), ("ab", "-V"), ("docker-registry", "--version")]
+    return reports.machine("flask", "granian", "gunicorn", place=place, more=[sqlite], programs=programs)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,8 @@ to the same numbers, or the benchmark fails.
 import argparse
 import json
 import math
-import os
-import platform
 import re
 import resource
-import shlex
 import signal
 import sqlite3
 import subprocess
@@ -25,15 +22,13 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import pandas as pd
 import peers
-import traffic
+import reports
 
-from regstats.compact import compact
 from regstats.parts import by_date
 from regstats.stats import Stats
 from regstats.store import Store
@@ -263,10 +258,10 @@ def _ratio(given: dict[str, Answer], rival: str, when: str = "again") -> float:
     return given["regstats"].seconds(when) / given[rival].seconds(when)
 
 
-def report(options: argparse.Namespace, facts: dict, prepared: list[list[str]], answers: dict) -> str:
+def report(options: argparse.Namespace, machine: str, facts: dict, prepared: list[list[str]], answers: dict) -> str:
     """All of it, as Markdown."""
-    sections = [f"# Questions\n\n{datetime.now(UTC):%Y-%m-%d}. {NOTES.format_map(vars(options) | facts)}", _machine()]
-    sections.append("## Targets\n\n" + _table(["what", "target", "measured", "result"], targets(answers)))
+    sections = [f"# Questions\n\n{datetime.now(UTC):%Y-%m-%d}. {NOTES.format_map(vars(options) | facts)}", machine]
+    sections.append("## Targets\n\n" + reports.table(["what", "target", "measured", "result"], targets(answers)))
     for window in WITHIN:
         for when in ("again", "first"):
             rows = [
@@ -275,9 +270,11 @@ def report(options: argparse.Namespace, facts: dict, prepared: list[list[str]], 
                 if asked == window
             ]
             header = ["question", *ASKED, "to DuckDB", "to the best peer"]
-            sections.append(f"## {window}, {when}\n\n" + _table(header, rows))
-    sections.append("## Memory\n\nThe most that a process took, MB.\n\n" + _table(list(ASKED), [_memory(answers)]))
-    sections.append("## Made beforehand\n\n" + _table(["what", "seconds", "MB"], prepared))
+            sections.append(f"## {window}, {when}\n\n" + reports.table(header, rows))
+    sections.append(
+        "## Memory\n\nThe most that a process took, MB.\n\n" + reports.table(list(ASKED), [_memory(answers)])
+    )
+    sections.append("## Made beforehand\n\n" + reports.table(["what", "seconds", "MB"], prepared))
     return "\n\n".join(sections) + "\n"
 
 
@@ -300,20 +297,6 @@ def _memory(answers: dict[tuple[str, str], dict[str, Answer]]) -> list[str]:
     return [f"{max((some['megabytes'] for some in said[who]), default=0):,}" for who in ASKED]
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
-
-
-def _machine() -> str:
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    versions = ", ".join(f"{name} {version(name)}" for name in ("regstats", "duckdb", "pandas", "polars", "pyarrow"))
-    return (
-        f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), Linux {platform.release()}, "
-        f"Python {platform.python_version()}, {versions}, SQLite {sqlite3.sqlite_version}\n"
-        f"python tests/bench/bench_queries.py {shlex.join(sys.argv[1:])}"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=50_000_000)
@@ -331,17 +314,15 @@ def main() -> None:
     if options.ask:
         print(json.dumps(answer(options)))
         return
+    sqlite = f"SQLite {sqlite3.sqlite_version}"
+    machine = reports.machine("duckdb", "pandas", "polars", "pyarrow", more=[sqlite])
     with tempfile.TemporaryDirectory(dir=options.folder) as made:
         folder = Path(made)
-        store = Store(options.store) if options.store else traffic.write(folder / "store", options.events, options.days)
-        compact(store, traffic.NOW)
+        store = reports.store_of(options, folder)
         data = peers.Data(store.root, folder)
         facts, prepared = describe(options, data), prepare(data)
         answers = measure(options, data)
-    text = report(options, facts, prepared, answers)
-    print(text)
-    if options.output:
-        options.output.write_text(text)
+    reports.tell(report(options, machine, facts, prepared, answers), options.output)
 
 
 if __name__ == "__main__":

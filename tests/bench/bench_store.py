@@ -8,22 +8,18 @@ process. CPU time is what counts: `seal` runs beside the collector.
 """
 
 import argparse
-import os
-import platform
 import random
 import re
-import shlex
-import sys
 import tempfile
 import time
 import uuid
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import msgspec
+import reports
 
 from regstats import sample
 from regstats.compact import compact
@@ -96,52 +92,30 @@ def measure(folder, batch):
     return row, found
 
 
-def report(options, batch, rows, found):
+def report(options, machine, batch, rows, found):
     """All of it, as Markdown."""
     count, received = len(batch), sum(len(delivery.body) for delivery in batch)
     text = NOTES.format(
         rounds=options.rounds, deliveries=count, size=received / count, quarantined=found.quarantined
     )  # fmt: skip
     rates = [
-        [name, *(_spread([count / row[f"{name}, {kind}"] for row in rows]) for kind in ("CPU", "elapsed"))]
+        [name, *(reports.spread([count / row[f"{name}, {kind}"] for row in rows]) for kind in ("CPU", "elapsed"))]
         for name in ("seal", "merge and account", "rebuild")
     ]
     sizes = [["as received", f"{received / count:,.0f}"]]
-    sizes += [[name, _spread([row[name] / count for row in rows])] for name in ("journal", "sealed", "merged")]
+    sizes += [[name, reports.spread([row[name] / count for row in rows])] for name in ("journal", "sealed", "merged")]
     reached = median(count / row["seal, CPU"] for row in rows), median(row["merged"] / count for row in rows)
     targets = [
-        ["sealed, events a second and core", "50,000 or more", f"{reached[0]:,.0f}", _met(reached[0] >= 50_000)],
-        ["stored, bytes per event", "150 or less", f"{reached[1]:,.0f}", _met(reached[1] <= 150)],
+        ["sealed, events a second and core", "50,000 or more", f"{reached[0]:,.0f}", reports.met(reached[0] >= 50_000)],
+        ["stored, bytes per event", "150 or less", f"{reached[1]:,.0f}", reports.met(reached[1] <= 150)],
     ]
     return "\n\n".join([
         f"# The store\n\n{datetime.now(UTC):%Y-%m-%d}. {text}",
-        _machine(),
-        "## Targets\n\n" + _table(["what", "target", "measured", "result"], targets),
-        "## Events a second\n\n" + _table(["step", "of CPU time", "elapsed"], rates),
-        "## Bytes per event\n\n" + _table(["where", "bytes"], sizes),
+        machine,
+        "## Targets\n\n" + reports.table(["what", "target", "measured", "result"], targets),
+        "## Events a second\n\n" + reports.table(["step", "of CPU time", "elapsed"], rates),
+        "## Bytes per event\n\n" + reports.table(["where", "bytes"], sizes),
     ]) + "\n"  # fmt: skip
-
-
-def _met(is_met):
-    return "met" if is_met else "**not met**"
-
-
-def _spread(values):
-    return f"{median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
-
-
-def _table(header, rows):
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
-
-
-def _machine():
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    versions = ", ".join(f"{name} {version(name)}" for name in ("regstats", "duckdb", "pyarrow", "msgspec"))
-    return (
-        f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), Linux {platform.release()}, "
-        f"Python {platform.python_version()}, {versions}\n"
-        f"python tests/bench/bench_store.py {shlex.join(sys.argv[1:])}"
-    )
 
 
 def main():
@@ -150,16 +124,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, help="the report goes there, too")
     options = parser.parse_args()
+    machine = reports.machine("duckdb", "pyarrow", "msgspec")
     batch = deliveries(options.deliveries)
     rows = []
     for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as folder:
             row, found = measure(Path(folder), batch)
         rows.append(row)
-    text = report(options, batch, rows, found)
-    print(text)
-    if options.output:
-        options.output.write_text(text)
+    reports.tell(report(options, machine, batch, rows, found), options.output)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,7 @@ chromedriver.
 
 import argparse
 import os
-import platform
 import re
-import shlex
 import shutil
 import signal
 import socket
@@ -23,22 +21,19 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from statistics import median, quantiles
 from urllib.parse import urlencode
 
+import reports
 import traffic
 from load import HOST, ab, ab_get
 from selenium import webdriver
 from selenium.webdriver.support.ui import WebDriverWait
 from subjects import PATIENCE, free_port, listens, memory, process, wait_until, worker
-
-from regstats.compact import compact
-from regstats.store import Store
 
 CONNECTIONS = 16
 READERS = 4
@@ -316,19 +311,13 @@ def measure(store, folder, options):
     answered, taken, charts = [], {(layout, load): [] for layout in LAYOUTS for load in LOADS}, []
     for number in range(options.rounds):
         answered.append(answers(store, folder, options))
-        for layout in _turned(list(LAYOUTS), number):
-            for load, result in deliveries(store, folder, options, layout, _turned(LOADS, number)).items():
+        for layout in reports.turned(list(LAYOUTS), number):
+            for load, result in deliveries(store, folder, options, layout, reports.turned(LOADS, number)).items():
                 taken[layout, load].append(result)
         if options.browser:
             charts.append(drawn(store, folder, options))
         print(number, answered[-1]["known"], answered[-1]["asked"]["mix"], charts[-1:], file=sys.stderr)
     return answered, taken, charts
-
-
-def _turned(items, number):
-    """So that none is always first."""
-    number %= len(items)
-    return items[number:] + items[:number]
 
 
 # The report
@@ -338,11 +327,11 @@ def targets(answered, charts):
     """Each target: what, which, the values of the rounds, and whether it is met."""
     known = [one["known"]["rate"] for one in answered]
     mix = [one["asked"]["mix"]["rate"] for one in answered]
-    yield "the same question, answers a second", f">= {CACHED:,}", _spread(known, 0), median(known) >= CACHED
-    yield "other questions, answers a second", f">= {FRESH}", _spread(mix, 0), median(mix) >= FRESH
+    yield "the same question, answers a second", f">= {CACHED:,}", reports.spread(known, 0), median(known) >= CACHED
+    yield "other questions, answers a second", f">= {FRESH}", reports.spread(mix, 0), median(mix) >= FRESH
     for when in ("new window", "again") if charts else ():
         seconds = [value for one in charts for value in one[when]]
-        yield f"overview drawn, {when}, s", f"< {DRAWN:g}", _spread(seconds, 2), median(seconds) < DRAWN
+        yield f"overview drawn, {when}, s", f"< {DRAWN:g}", reports.spread(seconds, 2), median(seconds) < DRAWN
 
 
 def report(options, facts, machine, answered, taken, charts):
@@ -350,8 +339,8 @@ def report(options, facts, machine, answered, taken, charts):
     told = vars(options) | facts | {"connections": CONNECTIONS, "readers": READERS, "mix": "`, `".join(MIX)}
     told |= {"known": KNOWN, "now": traffic.NOW}
     parts = [f"# The web part\n\n{datetime.now(UTC):%Y-%m-%d}. {NOTES.format_map(told)}", machine]
-    rows = [[*row, "met" if is_met else "**not met**"] for *row, is_met in targets(answered, charts)]
-    parts.append("## Targets\n\n" + _table(["what", "target", "measured", "result"], rows))
+    rows = [[*row, reports.met(is_met)] for *row, is_met in targets(answered, charts)]
+    parts.append("## Targets\n\n" + reports.table(["what", "target", "measured", "result"], rows))
     parts.append("## Answers\n\n" + _answer_table(answered))
     parts.append(f"## The collector beside it\n\n{BESIDE_NOTES.format_map(told)}\n\n" + _beside_table(taken))
     parts.append(f"## The overview, ms\n\n{PAGE_NOTES}\n\n" + _page_table(answered, charts))
@@ -364,8 +353,9 @@ def _answer_table(answered):
     rows += [(kind, [one["asked"][kind] for one in answered]) for kind in answered[0]["asked"]]
     header = ["question", "answers a second", "p50, ms", "p99, ms"]
     fields = (("rate", 0), ("p50", 1), ("p99", 1))
-    return _table(
-        header, [[kind, *(_spread([one[name] for one in of], digits) for name, digits in fields)] for kind, of in rows]
+    return reports.table(
+        header,
+        [[kind, *(reports.spread([one[name] for one in of], digits) for name, digits in fields)] for kind, of in rows],
     )
 
 
@@ -376,11 +366,11 @@ def _beside_table(taken):
         alone = median(result["rate"] for result in taken[layout, "nothing"])
         ratio = median(result["rate"] for result in results) / alone
         each = [
-            _spread([result[name] for result in results], digits)
+            reports.spread([result[name] for result in results], digits)
             for name, digits in (("rate", 0), ("p50", 1), ("p99", 1), ("answers", 0))
         ]
         rows.append([layout, load, each[0], f"{ratio:.2f} x", *each[1:]])
-    return _table(header, rows)
+    return reports.table(header, rows)
 
 
 def _page_table(answered, charts):
@@ -388,45 +378,14 @@ def _page_table(answered, charts):
     for when in ("first", "new window", "again"):
         html = [1000 * value for one in answered for value in one["pages"][when]]
         charted = [1000 * value for one in charts for value in one[when]]
-        rows.append([when, _spread(html, 1), _spread(charted, 0) if charted else ""])
-    return _table(["request", "HTML", "drawn"], rows)
+        rows.append([when, reports.spread(html, 1), reports.spread(charted, 0) if charted else ""])
+    return reports.table(["request", "HTML", "drawn"], rows)
 
 
 def _memory_table(answered):
     header = ["before the first question", "after the overview", "after the same question", "after all the others"]
     moments = zip(*(one["memory"] for one in answered), strict=True)
-    return _table(header, [[_spread(sizes, 0) for sizes in moments]])
-
-
-def _table(header, rows):
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
-
-
-def _spread(values, digits):
-    return f"{median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
-
-
-def _machine():
-    """Where, with what, and how it was measured."""
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    packages = ("regstats", "flask", "granian", "duckdb", "pandas", "pyarrow", "plotly")
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    programs = ", ".join(
-        f"{name} {re.search(r'[0-9]+[.][0-9.]+', _said(name, flag))[0]}"
-        for name, flag in (("ab", "-V"), ("chromium", "--version"))
-    )
-    return (
-        f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), Linux {platform.release()}, "
-        f"Python {platform.python_version()}, {versions}, {programs}; "
-        f"load average {os.getloadavg()[1]:.1f} before\n"
-        f"python tests/bench/bench_web.py {shlex.join(sys.argv[1:])}"
-    )
-
-
-def _said(*command):
-    with suppress(FileNotFoundError):
-        return subprocess.run(command, capture_output=True, text=True).stdout
-    return "0.0"
+    return reports.table(header, [[reports.spread(sizes, 0) for sizes in moments]])
 
 
 def main():
@@ -443,17 +402,14 @@ def main():
     parser.add_argument("--folder", type=Path, help="where everything else is made: on the disk that is measured")
     parser.add_argument("--output", type=Path, help="the report goes there, too")
     options = parser.parse_args()
-    machine = _machine()
+    packages = ("flask", "granian", "duckdb", "pandas", "pyarrow", "plotly")
+    machine = reports.machine(*packages, programs=[("ab", "-V"), ("chromium", "--version")])
     with tempfile.TemporaryDirectory(dir=options.folder) as made:
         folder = Path(made)
-        store = Store(options.store) if options.store else traffic.write(folder / "store", options.events, options.days)
-        compact(store, traffic.NOW)
-        parts = [part for part in store.manifest().parts if part.table == "events"]
-        facts = {"events": sum(part.rows for part in parts), "dates": len({part.date for part in parts})}
+        store = reports.store_of(options, folder)
+        facts = reports.facts(store)
         text = report(options, facts, machine, *measure(store.root, folder, options))
-    print(text)
-    if options.output:
-        options.output.write_text(text)
+    reports.tell(text, options.output)
 
 
 if __name__ == "__main__":
