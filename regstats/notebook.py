@@ -5,18 +5,17 @@ the tables, ipywidgets the picker. Nothing is fetched from anywhere.
 """
 
 import html
-import importlib
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
-from types import ModuleType
+from functools import partial
 from typing import Any
 
 import duckdb
 import pandas as pd
 
-from regstats import charts, figures, formats
+from regstats import charts, extras, figures, formats
 from regstats.config import Exclude
-from regstats.errors import MissingExtraError, RegstatsError
+from regstats.errors import RegstatsError
 from regstats.metrics import METRICS
 from regstats.parameters import Parameters
 from regstats.stats import Stats
@@ -34,6 +33,7 @@ _TABLE = {
     "order": [],
 }
 _UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
+_extra = partial(extras.module, extra="lab")
 _LEFT = ' style="text-align: left"'
 _INTERVALS = ("hour", "day", "week", "month")
 
@@ -153,13 +153,3 @@ def _sortable(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _unit(usual: float) -> tuple[str, int]:
     return next(((name, length) for name, length in _UNITS if usual >= length), ("seconds", 1))
-
-
-def _extra(name: str) -> ModuleType:
-    """A module of the extra `lab`. Raises MissingExtraError where it is not installed."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise MissingExtraError(
-            f"This needs {name.partition('.')[0]}, which is not installed: pip install 'regstats[lab]'."
-        ) from None

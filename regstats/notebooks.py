@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from regstats.errors import MissingExtraError, ParameterError
+from regstats import extras
+from regstats.errors import ParameterError
 from regstats.terminal import answer
 
 FIRST = "01-overview"
@@ -48,10 +49,7 @@ def find(name: str) -> Path:
 def need_jupyter() -> None:
     """Says what to install where the extra `lab` is not."""
     if not all(importlib.util.find_spec(module) for module in _NEEDED):
-        raise MissingExtraError(
-            "This needs JupyterLab and its tools, which are not installed. "
-            f"Install them with: {sys.executable} -m pip install 'regstats[lab]'"
-        )
+        raise extras.missing("JupyterLab with its tools", "lab")
 
 
 def kernel() -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 import asyncio
 import base64
-import importlib
 import logging
 import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,7 +16,8 @@ from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 
-from regstats.errors import MissingExtraError, PrintError
+from regstats import extras
+from regstats.errors import PrintError
 
 Result = TypeVar("Result")
 
@@ -36,6 +35,8 @@ _PAPER = {"width": 703, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
 _DATES = re.compile(rb"(?<=Date \(D:)\d{14}")
 """When it was made and changed: the same report is the same bytes, as in a ZIP."""
 
+_extra = partial(extras.module, extra="print", needed="kaleido")
+
 logging.getLogger("choreographer").addHandler(logging.NullHandler())  # what it warns of is in our errors
 
 
@@ -51,16 +52,6 @@ def png(charts: Mapping[str, go.Figure]) -> dict[str, bytes]:
     """A picture of each chart, under its name: on white, 2,000 pixels wide. Raises what `pdf` does."""
     kaleido = partial(_extra("kaleido").Kaleido, mathjax=False)  # it would be fetched
     return _driven(kaleido, lambda browser: _drawn(browser, charts))
-
-
-def _extra(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise MissingExtraError(
-            f"This needs kaleido, which is not installed. Install it with: {sys.executable} -m pip install "
-            "'regstats[print]'"
-        ) from None
 
 
 async def _printed(browser: Any, page: str) -> bytes:

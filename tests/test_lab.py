@@ -167,7 +167,7 @@ def test_without_jupyterlab_it_says_what_to_install(command, tmp_path, monkeypat
     monkeypatch.setattr(notebooks, "_NEEDED", ("jupyterlab", "a_module_that_nobody_has"))
     done = CliRunner().invoke(main, command)
     assert 1 == done.exit_code
-    assert f"Install them with: {sys.executable} -m pip install 'regstats[lab]'" in done.stderr
+    assert f"Install it with: {sys.executable} -m pip install 'regstats[lab]'" in done.stderr
     assert [] == list(tmp_path.iterdir())
 
 

@@ -9,7 +9,7 @@ import regstats
 
 ROOT = Path(regstats.__file__).parent
 ORDER = """
-    errors events agenda rules config addresses useragents
+    errors extras events agenda rules config addresses useragents
     payloads.distribution payloads
     journal parts ledger store sealing
     database accounting moves compact rebuild check
