@@ -12,6 +12,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -177,7 +178,7 @@ def _http(job: Job, http: Http) -> Outcome:
     body = None if http.body is None else msgspec.json.encode(_in_all(http.body, rule, change))
     headers = {"User-Agent": "regstats", "Idempotency-Key": job.deployment_id}
     headers |= {} if body is None else {"Content-Type": "application/json"}
-    headers |= {name: filled(value, rule, change) for name, value in http.headers.items()} | _shown(http, body or b"")
+    headers |= {name: _told(value, rule, change) for name, value in http.headers.items()} | _shown(http, body or b"")
     if any(ord(character) < 32 for value in headers.values() for character in value):
         raise ConfigError("A header would have more than one line; nothing was sent.")
     try:
@@ -190,16 +191,22 @@ def _http(job: Job, http: Http) -> Outcome:
 
 def _address(http: Http, rule: Rule, change: Change) -> str:
     """Whatever is filled in, it stays a part of a path, or a value in a query."""
-    url = filled(revealed(http.url), rule, change, lambda text: quote(text, safe=""))
+    url = _told(http.url, rule, change, lambda text: quote(text, safe=""))
     if not is_address(url):
         raise ConfigError(f"The url of deploy {rule.name!r} does not begin with https:// or http://.")
     return url
 
 
+def _told(text: str, rule: Rule, change: Change, quoted: Callable[[str], str] = str) -> str:
+    """What a variable holds as it is; all other texts with what is to be filled in. Never a variable somebody names."""
+    secret = revealed(text)
+    return filled(text, rule, change, quoted) if secret is text else secret
+
+
 def _in_all(value: Any, rule: Rule, change: Change) -> Any:
     """Fills in all texts within lists and tables."""
     if isinstance(value, str):
-        return filled(value, rule, change)
+        return _told(value, rule, change)
     if isinstance(value, dict):
         return {filled(key, rule, change): _in_all(inner, rule, change) for key, inner in value.items()}
     return [_in_all(inner, rule, change) for inner in value] if isinstance(value, list) else value

@@ -15,20 +15,22 @@ from logging import getLogger
 from typing import NamedTuple
 
 import msgspec
+from cachetools import LRUCache
 from msgspec.structs import replace
 
 from regstats.actions import Job, Outcome, act
 from regstats.agenda import span_of
 from regstats.config import NOBODY, Settings
 from regstats.database import sql_text
-from regstats.events import Deployment
+from regstats.events import Deployment, Event
 from regstats.journal import Tail
 from regstats.ledger import Ledger, Request, Since, State
 from regstats.outbox import Message, Outbox
 from regstats.payloads import understand
-from regstats.rules import Change, Rule, may_apply, misfits, target_of
+from regstats.rules import Change, Rule, is_about, may_apply, misfits, target_of
 from regstats.stats import Stats
 from regstats.store import Store, utc_now
+from regstats.tips import Tip, Tips, tip_of
 
 _log = getLogger(__name__)
 
@@ -37,6 +39,7 @@ _MARGIN = timedelta(minutes=5)
 _SWEEP = 30.0  # seconds between two looks into the store, for what the journal's tail may have missed
 _ASKED = 0.2  # seconds between two looks whether somebody asks for something
 _RIGHT = 1.0  # seconds between two tries to become the process that acts
+_NAMES = 10_000  # repositories of which it is kept in mind whether a rule is about them
 _AT_ONCE = 16  # attempts of one rule
 _STOPPING = 20.0  # seconds for what runs when the process ends
 _INTERRUPTIONS = 3
@@ -92,6 +95,8 @@ class Deployer:
         self._stats = Stats(store.root, exclude=NOBODY)
         self._stats.now = None
         self._tail = Tail(store.journal)
+        self._tips = Tips()
+        self._concerned: LRUCache[str, bool] = LRUCache(_NAMES)
         self._right: int | None = None
         self._due: dict[str, float] = {}
         self._state = State()
@@ -174,6 +179,7 @@ class Deployer:
             self._take_up(one)
         if self._only is None:
             self._remember_rules()
+            self._learn(None)
             self._sweep()
         return True
 
@@ -220,12 +226,23 @@ class Deployer:
         fresh = self._tail.new()
         if fresh:
             _, events = understand(fresh)
-            wanted = [event for event in events if any(may_apply(rule, event) for rule in self._rules.values())]
+            changes = [(event, self._tips.change(event)) for event in events if self._concerns(event.repository)]
+            wanted = [one for one in changes if any(may_apply(rule, one[0]) for rule in self._rules.values())]
             if wanted:
                 self._tail.make_durable()
-                self._see(min(e.received_at for e in wanted), min(e.timestamp for e in wanted))
+                self._judge(wanted)
         if self._is_time("sweep", _SWEEP):
             self._sweep()
+
+    def _judge(self, wanted: list[tuple[Event, Change | None]]) -> None:
+        """Applies the rules to what is known of some events; where that is not enough, the store is asked."""
+        if all(change for _, change in wanted):
+            for event, change in wanted:
+                if change:
+                    self._apply(change, event.received_at)
+            self._keep_newest()
+        else:
+            self._see(min(event.received_at for event, _ in wanted), min(event.timestamp for event, _ in wanted))
 
     def _sweep(self) -> None:
         """Looks at all that was received since the last time."""
@@ -242,10 +259,29 @@ class Deployer:
         rows = self._stats.sql(sql_text("arrived"), since=since, first=first.astimezone(UTC).date()).fetchall()
         for *row, received_at in rows:
             change = Change(*row)
-            for rule in self._rules.values():
-                if received_at >= self._state.rules[rule.name].at and not misfits(rule, change):
-                    self._decide(rule, change)
+            if self._concerns(change.repository):
+                self._tips.know([tip_of(change)])
+                self._apply(change, received_at)
         self._keep_newest()
+        for repository in self._tips.unsure():
+            self._learn(repository)
+            self._tips.sure(repository)
+
+    def _learn(self, repository: str | None) -> None:
+        """Asks the store what the tags of a repository point to; of all of them if none is named."""
+        rows = self._stats.sql(sql_text("tips"), repository=repository).fetchall()
+        self._tips.know(tip for row in rows if self._concerns((tip := Tip(*row)).repository))
+
+    def _concerns(self, repository: str) -> bool:
+        """Whether any rule is about it."""
+        if repository not in self._concerned:
+            self._concerned[repository] = any(is_about(rule, repository) for rule in self._rules.values())
+        return self._concerned[repository]
+
+    def _apply(self, change: Change, received_at: datetime) -> None:
+        for rule in self._rules.values():
+            if received_at >= self._state.rules[rule.name].at and not misfits(rule, change):
+                self._decide(rule, change)
 
     def _decide(self, rule: Rule, change: Change) -> None:
         """What is to be done because of a change, durable from here on; nothing if that was decided before."""

@@ -105,7 +105,7 @@ class Http(Struct, frozen=True, forbid_unknown_fields=True):
     method: Literal["POST", "PUT", "PATCH", "GET", "DELETE"] = "POST"
     headers: dict[str, str] = {}
     body: Any = None
-    """JSON; in its texts `{repository}` is filled in."""
+    """JSON; in its texts, in headers and in the address `{repository}` is filled in; or they name a variable, too."""
     user: str | None = None
     password: str | None = None
     """Basic; or with `env:` the name of a variable that has it."""
@@ -213,10 +213,16 @@ def misfits(rule: Rule, change: Change) -> list[str]:
     return [f"{test.had}, not {test.wanted}" for test in _tests(rule.match, change) if not test.fits]
 
 
+def is_about(rule: Rule, repository: str) -> bool:
+    """Whether a rule may apply to anything in a repository."""
+    globs = _listed(rule.match.repository)
+    return not globs or _fits(repository, globs)
+
+
 def may_apply(rule: Rule, event: Event) -> bool:
     """Whether a rule may apply to an event, from which alone nobody knows whether the digest is new."""
     if event.action == "delete" and rule.match.action == "delete":
-        return True
+        return is_about(rule, event.repository)
     change = of_event(event)
     loose = structs.replace(rule.match, changed=False)
     return change is not None and all(test.fits for test in _tests(loose, change))

@@ -265,6 +265,17 @@ def test_whatever_a_name_is_it_stays_where_it_was_put(do, target, text):
     assert 1 == path.count("?") == path.count("=")
 
 
+def test_secrets_are_those_that_the_settings_name(do, target, monkeypatch):
+    """And not those that somebody pushes."""
+    monkeypatch.setenv("SECRET", "s3cret{tag}")
+    body = {"token": "env:SECRET", "tag": "{tag}"}
+    headers = {"X-Key": "env:SECRET", "X-Tag": "{tag}"}
+    do(rule(http={"url": target.url, "headers": headers, "body": body}), change(tag="env:SECRET"))
+    ((_, _, headers, sent),) = target.requests
+    assert {"token": "s3cret{tag}", "tag": "env:SECRET"} == json.loads(sent)
+    assert ("s3cret{tag}", "env:SECRET") == (headers["X-Key"], headers["X-Tag"])
+
+
 def test_a_header_has_one_line(do, target):
     http = {"url": target.url, "headers": {"X-Tag": "{tag}"}}
     outcome = do(rule(http=http), change(tag="a\r\nX-Admin: yes"))

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from makers import INDEX, NOW, A, B, envelope, journalled, make_event, make_push
 
 from regstats import check
@@ -39,8 +41,8 @@ class World:
 
     def start(self, **options):
         rules = [RULE | rule for rule in self.rules or [{}]]
-        settings = msgspec.convert({"deploy": rules} | self.settings, Settings)
-        self.deployer = Deployer(self.store, settings, lambda: self.now, self._do, self.seconds, **options)
+        its = msgspec.convert({"deploy": rules} | self.settings, Settings)
+        self.deployer = Deployer(self.store, its, lambda: self.now, self._do, self.seconds, **options)
         self.deployer.tick()
 
     def seconds(self):
@@ -573,3 +575,35 @@ def test_the_ledger_outlives_a_rebuild(world):
     rebuild(one.store, one.now)
     assert ["succeeded"] == one.rows("status")
     assert [] == check.check(one.store, one.now, deep=True)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["push", "push", "push", "delete"]),
+        st.sampled_from(["1", "2"]),
+        st.sampled_from([A, B]),
+        st.sampled_from([0, 0, 0, -30]),
+    ),
+    min_size=2,
+    max_size=8,
+)
+
+
+@settings(max_examples=12, derandomize=True, deadline=None)
+@given(STEPS)
+def test_what_is_kept_in_mind_is_what_the_store_says(tmp_path_factory, steps):
+    """However pushes, deletes and late events follow on one another, what a tag pointed to before is the same."""
+    seen = []
+    for asks in (False, True):
+        one = World(tmp_path_factory.mktemp("data"), {"target": "{event_id}"})
+        if asks:
+            one.deployer._tips.change = lambda event: None  # so the store has to be asked each time
+        for number, (action, tag, digest, late) in enumerate(steps):
+            at = one.now + timedelta(seconds=late)
+            event = {"at": at, "id": f"e{number}", "digest": digest, "tag": tag}
+            gone = {"action": "delete", "method": "DELETE", "tag": None, "media_type": None}
+            journalled(one.store, envelope(make_push(**event | (gone if action == "delete" else {}))), received_at=at)
+            one.tick(1)
+        seen.append(one.rows("event_id", "before", "status"))
+        one.end()
+    assert seen[0] == seen[1]

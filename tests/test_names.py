@@ -15,7 +15,7 @@ from regstats.parameters import HELP, Parameters
 from regstats.stats import Stats
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-NOT_METRICS = {"arrived", "deployments", "tagged"}
+NOT_METRICS = {"arrived", "deployments", "tagged", "tips"}
 NOT_METRICS |= {"quarantine", "span", "completion", "recent", "latest", "place", "chargeback"}
 """Questions about the store, or about more than the registry."""
 
