@@ -326,7 +326,8 @@ class Deployer:
         elif request.wish == "reject":
             self._end(one, "rejected", f"{asked.by} said no")
         else:
-            self._put(self._told(replace(one, status="waiting", approved_by=asked.by), f"approved by {asked.by}"))
+            approved = replace(one, status="waiting", approved_by=asked.by, due_at=self._now())
+            self._put(self._told(approved, f"approved by {asked.by}"))
         request.path.unlink(missing_ok=True)
 
     def _again(self, request: Request) -> None:

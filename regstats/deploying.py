@@ -71,10 +71,15 @@ def deploy_test(event: Path | None, file: Path | None, *, delete: bool, **given:
 
 
 def _done(rule: Any, change: Any) -> str:
+    from regstats.actions import arguments
     from regstats.rules import filled
 
-    words = rule.command or [rule.http.method, rule.http.url]
-    return f"{[filled(word, rule, change) for word in words]}"
+    if rule.http:
+        return f"{rule.http.method} {filled(rule.http.url, rule, change)}"
+    try:
+        return f"{arguments(rule, change)}"
+    except ConfigError as error:
+        return f"but it would fail: {error}"
 
 
 def _of_options(given: dict[str, Any], *, delete: bool) -> Any:

@@ -1,12 +1,15 @@
 """The pages and the route of deployments, and who may let something be deployed there."""
 
+import json
 from datetime import timedelta
 
 import msgspec
 import pytest
 from asking import basic, bearer, reader
+from click.testing import CliRunner
 from makers import NOW, A, B
 
+from regstats.cli import main
 from regstats.config import Read
 from regstats.events import Deployment
 from regstats.ledger import Ledger
@@ -157,3 +160,71 @@ def test_what_cannot_be_asked(store, guarded, path, status):
     assert status == guarded.post(f"/deployments/{path}", headers=headers).status_code
     assert 405 == guarded.get("/deployments/aaaa2/approve", headers=headers).status_code
     assert [] == asked(store)
+
+
+# Commands
+
+
+@pytest.fixture
+def call(store, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, code=0):
+        done = CliRunner().invoke(main, ["deploy", *arguments, "--data", str(store.root)])
+        assert code == done.exit_code, done.output
+        return done.stdout if code == 0 else done.stderr
+
+    return call
+
+
+def test_the_log(call):
+    head, _, *lines = call("log").splitlines()
+    columns = "deployment_id timestamp rule repository tag actor status attempts lead_time reason"
+    assert columns.split() == head.split()
+    assert ["aaaa2", "bbbb1", "aaaa1"] == [line.split()[0] for line in lines]
+    rows = json.loads(call("log", "--format", "json", "--rule", "w*"))
+    told = [(row["deployment_id"], row["history"], row["lead_time"]) for row in rows]
+    assert [("aaaa1", "one\ntwo", 86404.0)] == told
+    assert ["aaaa2"] == [line.split()[0] for line in call("log", "--status", "unapproved").splitlines()[2:]]
+    assert ["aaaa2"] == [line.split()[0] for line in call("log", "--limit", "1").splitlines()[2:]]
+
+
+def test_one_in_full(call):
+    text = call("log", "aaaa1")
+    assert "status          succeeded\n" in text
+    assert "lead_time       86404.0\n" in text
+    assert "history\n  one\n  two\n" in text
+    assert text.endswith("output\n  said\n")
+    text = call("log", "bbbb")
+    assert "\u202e" not in text
+    assert "\x07" not in text
+    assert "tag             <script>alert(1)</script>\\u202e\\u0007\n" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["log", "aaaa"], "2 ids begin with 'aaaa'; `regstats deploy log` lists them."),
+        (["log", "x"], "No id begins with 'x'"),
+        (["run", "x"], "No id begins with 'x'"),
+        (["run", "aaaa2"], "Deployment aaaa2 is unapproved; nobody can run it."),
+        (["approve", "aaaa1"], "Deployment aaaa1 is succeeded; nobody can approve it."),
+        (["run", "aaaa1"], "The rule 'web' is not in the settings of the collector any more."),
+        (["log", "--status", "done"], "'done' is not one of"),
+    ],
+)
+def test_what_cannot_be_said(call, arguments, complaint):
+    assert complaint in call(*arguments, code=2)
+
+
+def test_by_command_where_no_collector_runs(call, store, tmp_path):
+    """What is approved is done, what failed gives another status."""
+    text = '[[deploy]]\nname = "app"\nmatch = {}\napprove = true\ncommand = ["sh", "-c", "echo it; exit 1"]\nretries = 0\n'
+    (tmp_path / "regstats.toml").write_text(text)
+    store.ledger.remove(deployment("aaaa2"))
+    store.ledger.put(deployment("dddd1", "unapproved", started_at=None, finished_at=None, output=None))
+    store.ledger.put(deployment("dddd2", "unapproved", tag="2", event_id="f"))
+    failed = CliRunner().invoke(main, ["deploy", "approve", "dddd1", "--data", str(store.root), "--by", "alice"])
+    assert (1, True) == (failed.exit_code, "approved_by     alice" in failed.stdout), failed.output
+    assert "status          rejected" in call("reject", "dddd2", "--by", "alice")
+    assert "it\n" == json.loads(call("log", "dddd1", "--format", "json"))[0]["output"]

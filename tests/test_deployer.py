@@ -407,7 +407,7 @@ def test_approved(world):
     one = world({"approve": True})
     one.push()
     one.tick()
-    one.tick(60)
+    one.tick(24 * 3600)  # people take their time
     assert ([], ["unapproved"]) == (one.done, one.rows("status"))
     one.asked("approve")
     one.restart()

@@ -86,11 +86,11 @@ def test_it_has_every_metric_and_column(schema, app):
         row = answer["application/json"]["schema"]["properties"]["data"]["items"]["properties"]
         seen = app.test_client().get(f"/api/v1/{metric}").json["data"][0]
         assert seen.keys() <= row.keys() <= seen.keys() | {"period"}, metric
-    assert {"/api/v1/", *(f"/api/v1/{metric}" for metric in METRICS)} == schema.raw_schema["paths"].keys()
+    assert {"/api/v1/", *(f"/api/v1/{name}" for name in [*METRICS, "deployments"])} == schema.raw_schema["paths"].keys()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [*METRICS, "deployments"])
 def test_what_the_document_allows_is_answered_as_it_says(schema, app, metric):
     """Its rows, too."""
     statuses = asks(schema, app, metric, GenerationMode.POSITIVE)
@@ -99,7 +99,7 @@ def test_what_the_document_allows_is_answered_as_it_says(schema, app, metric):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [*METRICS, "deployments"])
 def test_what_the_document_does_not_allow_is_refused_as_it_says(schema, app, metric):
     """Whatever it is."""
     statuses = asks(schema, app, metric, GenerationMode.NEGATIVE)

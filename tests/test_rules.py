@@ -291,6 +291,8 @@ def test_test_says_what_would_happen(call, tmp_path):
     assert "  app: yes: ['deploy', '1.3']\n" in said(call(*asked, "--address", "10.1.1.1"))
     assert "  app: no: from '192.0.2.1', not from '10.0.0.0/8'\n" in said(call(*asked, "--address", "192.0.2.1"))
     assert "a delete, not a push" in said(call(*asked, "--delete"))
+    option = call("deploy", "test", "--repository", "team/app", "--tag", "--all", "--address", "10.1.1.1")
+    assert "not a tag like" in said(option)
     push = make_push(tag="1.4", actor="a\u202eb", addr="10.0.0.9:1")
     (tmp_path / "event.json").write_bytes(envelope(push, make_event()))
     assert "push of team/app:1.4 by a\\u202eb\n  app: yes: " in said(call("deploy", "test", "event.json"))

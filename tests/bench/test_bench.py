@@ -52,6 +52,15 @@ def test_reports(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("webhook") is None, reason="webhook not installed")
+def test_deploy(tmp_path):
+    """Every push runs its command, of each server."""
+    command = [sys.executable, str(FOLDER / "bench_deploy.py"), "--output", str(tmp_path / "report.md")]
+    subprocess.run([*command, "--rounds", "1", "--events", "2000", "--days", "2"], check=True, capture_output=True)
+    assert 4 == (tmp_path / "report.md").read_text().count(" to ") - 2
+
+
+@pytest.mark.slow
 def test_queries(tmp_path):
     """All that are asked, in a process each, give the same answers, of all and of 30 days; every table has its rows."""
     command = [sys.executable, str(FOLDER / "bench_queries.py"), "--output", str(tmp_path / "report.md"), "--warm"]
