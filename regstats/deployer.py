@@ -1,4 +1,4 @@
-"""Acts on the rules of deployment: sees what is pushed, waits for what has to be waited for, and does it.
+"""Acts on the rules of deployment: decides, waits for what has to be waited for, and does it.
 
 One process does so for a store. What it has decided is on disk before it acts, so whatever ends it, the next one goes
 on: everything is done at least once, and what may have been done twice is said to be so.
@@ -10,36 +10,28 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from logging import getLogger
 from typing import NamedTuple
 
 import msgspec
-from cachetools import LRUCache
 from msgspec.structs import replace
 
 from regstats.actions import Job, Outcome, act
 from regstats.agenda import span_of
 from regstats.config import NOBODY, Settings
-from regstats.database import sql_text
-from regstats.events import Deployment, Event
-from regstats.journal import Tail
-from regstats.ledger import Ledger, Request, Since, State
+from regstats.events import Deployment
+from regstats.ledger import Ledger, Request
 from regstats.outbox import Message, Outbox
-from regstats.payloads import understand
-from regstats.rules import Change, Rule, is_about, may_apply, misfits, target_of
+from regstats.rules import Change, Rule, target_of
 from regstats.stats import Stats
 from regstats.store import Store, utc_now
-from regstats.tips import Tip, Tips, tip_of
+from regstats.watch import Watch
 
 _log = getLogger(__name__)
 
-_MARGIN = timedelta(minutes=5)
-"""So much before what was looked at last is looked at again: several machines may write, each with a clock."""
-_SWEEP = 30.0  # seconds between two looks into the store, for what the journal's tail may have missed
 _ASKED = 0.2  # seconds between two looks whether somebody asks for something
 _RIGHT = 1.0  # seconds between two tries to become the process that acts
-_NAMES = 10_000  # repositories of which it is kept in mind whether a rule is about them
 _AT_ONCE = 16  # attempts of one rule
 _STOPPING = 20.0  # seconds for what runs when the process ends
 _INTERRUPTIONS = 3
@@ -94,12 +86,9 @@ class Deployer:
         self._outbox = Outbox(store.root)
         self._stats = Stats(store.root, exclude=NOBODY)
         self._stats.now = None
-        self._tail = Tail(store.journal)
-        self._tips = Tips()
-        self._concerned: LRUCache[str, bool] = LRUCache(_NAMES)
+        self._watch = Watch(store, settings.deploy, self._stats, now, seconds)
         self._right: int | None = None
         self._due: dict[str, float] = {}
-        self._state = State()
         self._open: dict[str, Deployment] = {}
         self._known: set[str] = set()
         self._newest: dict[tuple[str, str], tuple[datetime, str]] = {}
@@ -119,7 +108,8 @@ class Deployer:
                 if self._only in (None, request.deployment_id):
                     self._grant(request)
         if self._only is None:
-            self._follow()
+            self._watch.look(self._decide)
+            self._keep_newest()
         self._look_after_orphans()
         self._do_what_is_due()
 
@@ -170,7 +160,6 @@ class Deployer:
         self._right = self._ledger.act()
         if self._right is None:
             return False
-        self._state = self._ledger.state()
         mine = (one for one in self._ledger.open() if self._only in (None, one.deployment_id))
         self._open = {one.deployment_id: one for one in mine}
         for row in self._stats.sql(_KNOWN).fetchall():
@@ -178,9 +167,7 @@ class Deployer:
         for one in list(self._open.values()):
             self._take_up(one)
         if self._only is None:
-            self._remember_rules()
-            self._learn(None)
-            self._sweep()
+            self._watch.begin()
         return True
 
     def _note(self, one: _Noted) -> None:
@@ -209,79 +196,7 @@ class Deployer:
             said = _tail_of(self._ledger, deployment_id)
             self._interrupted(self._open[deployment_id], "the collector ended meanwhile", said)
 
-    def _remember_rules(self) -> None:
-        """A rule holds from when it is first seen; with another `match` anew."""
-        before, now = self._state.rules, self._now()
-        for rule in self._rules.values():
-            match = msgspec.json.encode(rule.match).decode()
-            known = before.get(rule.name)
-            self._state.rules[rule.name] = known if known and known.match == match else Since(now, match)
-        self._state.rules = {name: since for name, since in self._state.rules.items() if name in self._rules}
-        self._ledger.remember(self._state)
-
     # What comes
-
-    def _follow(self) -> None:
-        """Looks at what is new in the journal; now and then at the store."""
-        fresh = self._tail.new()
-        if fresh:
-            _, events = understand(fresh)
-            changes = [(event, self._tips.change(event)) for event in events if self._concerns(event.repository)]
-            wanted = [one for one in changes if any(may_apply(rule, one[0]) for rule in self._rules.values())]
-            if wanted:
-                self._tail.make_durable()
-                self._judge(wanted)
-        if self._is_time("sweep", _SWEEP):
-            self._sweep()
-
-    def _judge(self, wanted: list[tuple[Event, Change | None]]) -> None:
-        """Applies the rules to what is known of some events; where that is not enough, the store is asked."""
-        if all(change for _, change in wanted):
-            for event, change in wanted:
-                if change:
-                    self._apply(change, event.received_at)
-            self._keep_newest()
-        else:
-            self._see(min(event.received_at for event, _ in wanted), min(event.timestamp for event, _ in wanted))
-
-    def _sweep(self) -> None:
-        """Looks at all that was received since the last time."""
-        now, before = self._now(), self._state.looked_at
-        self._see((before or now) - _MARGIN, (before or now) - _MARGIN - self._longest() if before else now - _MARGIN)
-        self._state.looked_at = now
-        self._ledger.remember(self._state)
-
-    def _longest(self) -> timedelta:
-        return max((span_of(rule.max_age, zero=True) for rule in self._rules.values()), default=timedelta())
-
-    def _see(self, since: datetime, first: datetime) -> None:
-        """Applies the rules to what was received since then, and happened on that date or later."""
-        rows = self._stats.sql(sql_text("arrived"), since=since, first=first.astimezone(UTC).date()).fetchall()
-        for *row, received_at in rows:
-            change = Change(*row)
-            if self._concerns(change.repository):
-                self._tips.know([tip_of(change)])
-                self._apply(change, received_at)
-        self._keep_newest()
-        for repository in self._tips.unsure():
-            self._learn(repository)
-            self._tips.sure(repository)
-
-    def _learn(self, repository: str | None) -> None:
-        """Asks the store what the tags of a repository point to; of all of them if none is named."""
-        rows = self._stats.sql(sql_text("tips"), repository=repository).fetchall()
-        self._tips.know(tip for row in rows if self._concerns((tip := Tip(*row)).repository))
-
-    def _concerns(self, repository: str) -> bool:
-        """Whether any rule is about it."""
-        if repository not in self._concerned:
-            self._concerned[repository] = any(is_about(rule, repository) for rule in self._rules.values())
-        return self._concerned[repository]
-
-    def _apply(self, change: Change, received_at: datetime) -> None:
-        for rule in self._rules.values():
-            if received_at >= self._state.rules[rule.name].at and not misfits(rule, change):
-                self._decide(rule, change)
 
     def _decide(self, rule: Rule, change: Change) -> None:
         """What is to be done because of a change, durable from here on; nothing if that was decided before."""

@@ -219,7 +219,8 @@ def test_what_cannot_be_said(call, arguments, complaint):
 
 def test_by_command_where_no_collector_runs(call, store, tmp_path):
     """What is approved is done, what failed gives another status."""
-    text = '[[deploy]]\nname = "app"\nmatch = {}\napprove = true\ncommand = ["sh", "-c", "echo it; exit 1"]\nretries = 0\n'
+    text = '[[deploy]]\nname = "app"\nmatch = {}\napprove = true\nretries = 0\n'
+    text += 'command = ["sh", "-c", "echo it; exit 1"]\n'
     (tmp_path / "regstats.toml").write_text(text)
     store.ledger.remove(deployment("aaaa2"))
     store.ledger.put(deployment("dddd1", "unapproved", started_at=None, finished_at=None, output=None))

@@ -597,7 +597,7 @@ def test_what_is_kept_in_mind_is_what_the_store_says(tmp_path_factory, steps):
     for asks in (False, True):
         one = World(tmp_path_factory.mktemp("data"), {"target": "{event_id}"})
         if asks:
-            one.deployer._tips.change = lambda event: None  # so the store has to be asked each time
+            one.deployer._watch._tips.change = lambda event: None  # so the store has to be asked each time
         for number, (action, tag, digest, late) in enumerate(steps):
             at = one.now + timedelta(seconds=late)
             event = {"at": at, "id": f"e{number}", "digest": digest, "tag": tag}
