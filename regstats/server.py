@@ -28,7 +28,7 @@ from regstats.upkeep import Upkeep
 _log = getLogger(__name__)
 
 _COMPACT_SECONDS, _SEND_SECONDS, _REPORT_SECONDS = 15, 15, 60
-_DEPLOY_SECONDS = 0.01  # between two looks for what is pushed
+_DEPLOY_SECONDS = 0.005  # between two looks for what is pushed
 _STOP_SECONDS = 5  # for what is under way when the server stops; then workers are killed, and nothing answered is lost
 
 

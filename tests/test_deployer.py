@@ -1,16 +1,19 @@
 """Acting on rules: once for each push, the newest for each target, whatever ends the process."""
 
+import threading
 import time
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import INDEX, NOW, A, B, envelope, journalled, make_event, make_push
+from servers import free_port
 
 from regstats import check
-from regstats.actions import Outcome
+from regstats.actions import Outcome, act
 from regstats.config import Settings
 from regstats.deployer import Deployer
 from regstats.ledger import Asked, locked
@@ -36,7 +39,7 @@ class World:
         self.store, self.now = Store(root, create=True), NOW
         self.rules, self.settings = rules, settings
         self.done, self.results = [], []
-        self.holds = False
+        self.holds = self.acts = False
         self.start()
 
     def start(self, **options):
@@ -60,6 +63,8 @@ class World:
         self.done.append((job.rule.name, job.change.repository, job.change.tag))
         while self.holds:
             time.sleep(0.001)
+        if self.acts:
+            return act(job)
         return self.results.pop(0) if self.results else OK
 
     def push(self, **changes):
@@ -302,6 +307,39 @@ def test_what_fails_is_tried_again_less_and_less_often(world):
             tries.append(round((one.now - began).total_seconds()))
     assert [0, 5, 15, 35] == tries
     assert [("succeeded", 4, "done\n")] == one.rows("status", "attempts", "output")
+
+
+@pytest.mark.parametrize(("down", "status", "attempts"), [(30, "succeeded", 4), (40, "failed", 4)])
+def test_a_target_that_is_down_for_a_while(world, down, status, attempts):
+    """A real one, and a clock that is not."""
+    port = free_port()
+    one = world({"command": None, "http": {"url": f"http://127.0.0.1:{port}/"}})
+    one.acts = True
+    one.push()
+    one.tick(0)
+    for _ in range(down):
+        one.tick(1)
+    server = HTTPServer(("127.0.0.1", port), Accepting)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    for _ in range(10):
+        one.tick(1)
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    assert [(status, attempts)] == one.rows("status", "attempts")
+    why = "it cannot be reached: [Errno 111] Connection refused"
+    refused = [line for line in one.rows("history")[0] if why in line]
+    assert (3 if status == "succeeded" else 5) == len(refused)  # the last of five says that it has failed
+
+
+class Accepting(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.send_response(202)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
 
 
 @pytest.mark.parametrize(
