@@ -125,6 +125,41 @@ class Place(Struct, frozen=True, forbid_unknown_fields=True):
     """Itself, or `env:` and the name of a variable that has it."""
 
 
+class DockerService(Struct, frozen=True, forbid_unknown_fields=True):
+    """A service of a Docker Swarm that gets another image, `docker_service = {…}`. Whatever else it has it keeps."""
+
+    name: str
+    image: str
+    """As in `registry.example:5000/{repository}:{tag}@{digest}`; without a digest, the one that the tag has then."""
+    host: str | None = None
+    """A manager, `unix:///…` or `tcp://…`; otherwise what Docker's own variables say, `DOCKER_HOST` and so on."""
+    create: bool = True
+    """Whether it is made if there is none. The rest is for that alone."""
+    replicas: Annotated[int, Meta(ge=0)] = 1
+    ports: list[Annotated[str, Meta(pattern=r"^\d{1,5}:\d{1,5}(/(tcp|udp|sctp))?$")]] = []
+    """Outside and inside, `8080:80` or `53:53/udp`."""
+    env: list[Annotated[str, Meta(pattern="^[^=]+=")]] = []
+    """`NAME=value`."""
+    networks: list[str] = []
+    constraints: list[str] = []
+    """Which nodes it may run on, as in `node.role == worker`."""
+
+
+class Kubernetes(Struct, frozen=True, forbid_unknown_fields=True):
+    """A Deployment of Kubernetes of which a container gets another image, `kubernetes = {…}`."""
+
+    deployment: str
+    image: str
+    """As in `registry.example:5000/{repository}:{tag}@{digest}`."""
+    container: str | None = None
+    """Its name; not needed if there is only one."""
+    namespace: str = "default"
+    context: str | None = None
+    """One of those in the kubeconfig; otherwise the current one."""
+    kubeconfig: str | None = None
+    """A file; otherwise `$KUBECONFIG`, or in a cluster the service account, or `~/.kube/config`."""
+
+
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     """What is done when, `[[deploy]]`."""
 
