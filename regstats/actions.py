@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
+from regstats import kube, swarm
 from regstats.agenda import revealed, span_of
-from regstats.errors import ActionError, ConfigError
+from regstats.errors import ActionError, ConfigError, MissingExtraError
 from regstats.ledger import locked
 from regstats.registry import digest_of
 from regstats.requesting import UnreachableError, ask, is_address
@@ -49,7 +50,10 @@ class Outcome(NamedTuple):
     """Whether there was nothing to be done any more."""
 
 
-class Job(NamedTuple):
+Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+
+class Job(msgspec.Struct, frozen=True):
     """Something to be done."""
 
     rule: Rule
@@ -59,25 +63,47 @@ class Job(NamedTuple):
     """Where a command writes to."""
     stop: threading.Event
     """Set when the process is about to end."""
+    said: list[str] = []
+    """What there is to say of it meanwhile."""
 
 
 def act(job: Job) -> Outcome:
     """Does what the rule says. Takes as long as it takes, up to the rule's timeout."""
     try:
-        against = _speaks_against(job, job.rule.registry) if job.rule.registry else None
-        return against or (_command(job) if job.rule.command else _http(job, job.rule.http or Http(url="")))
-    except ConfigError as error:
+        return _speaks_against(job, job.rule.registry) or _acted(job)
+    except (ConfigError, MissingExtraError) as error:
         return Outcome(ok=False, why=str(error), again=False)
     except ActionError as error:
-        return Outcome(ok=False, why=str(error), again=error.again)
+        return Outcome(ok=False, why=str(error), output="\n".join(job.said), again=error.again)
+
+
+def _acted(job: Job) -> Outcome:
+    """One of `rules.ACTIONS`."""
+    rule = job.rule
+    if rule.http:
+        return _http(job, rule.http)
+    if rule.docker_service:
+        swarm.deploy(_filled(job, rule.docker_service), _seconds(rule), job.said.append)
+    elif rule.kubernetes:
+        kube.deploy(_filled(job, rule.kubernetes), _seconds(rule), job.said.append)
+    else:
+        return _command(job)
+    return Outcome(ok=True, why="it runs", output="\n".join(job.said))
+
+
+def _filled(job: Job, settings: Settings) -> Settings:
+    """Settings with all that is to be filled in."""
+    return msgspec.convert(_in_all(msgspec.to_builtins(settings), job.rule, job.change), type(settings))
 
 
 def _seconds(rule: Rule) -> float:
     return span_of(rule.timeout).total_seconds()
 
 
-def _speaks_against(job: Job, place: Place) -> Outcome | None:
+def _speaks_against(job: Job, place: Place | None) -> Outcome | None:
     """What the registry says of the tag, if that is not what the event said. It may take it a moment."""
+    if place is None:
+        return None
     change, deadline = job.change, time.monotonic() + min(_seconds(job.rule), _WRITING)
     while (found := digest_of(place, change.repository, change.tag, _seconds(job.rule))) != change.digest:
         if found not in (None, change.before):

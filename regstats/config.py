@@ -16,7 +16,7 @@ from regstats import agenda
 from regstats.agenda import Alert, Destination, Mail, Reports, Schedule
 from regstats.errors import ConfigError
 from regstats.events import TORN
-from regstats.rules import Http, Match, Place, Rule
+from regstats.rules import DockerService, Http, Kubernetes, Match, Place, Rule
 
 DEFAULT_SOURCE = "default"
 DEFAULT_FILE = Path("regstats.toml")
@@ -229,6 +229,8 @@ _TABLES: dict[str, type[Struct]] = {
     "deploy.*.match": Match,
     "deploy.*.http": Http,
     "deploy.*.registry": Place,
+    "deploy.*.docker_service": DockerService,
+    "deploy.*.kubernetes": Kubernetes,
 }
 """What tables may be in the file; `*` is any name, or any entry of a list."""
 

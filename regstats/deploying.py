@@ -72,10 +72,10 @@ def deploy_test(event: Path | None, file: Path | None, *, delete: bool, **given:
 
 def _done(rule: Any, change: Any) -> str:
     from regstats.actions import arguments
-    from regstats.rules import filled
+    from regstats.rules import does, filled
 
-    if rule.http:
-        return f"{rule.http.method} {filled(rule.http.url, rule, change)}"
+    if not rule.command:
+        return filled(does(rule), rule, change)
     try:
         return f"{arguments(rule, change)}"
     except ConfigError as error:

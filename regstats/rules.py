@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Literal, NamedTuple
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct, structs, to_builtins
 from semantic_version import NpmSpec, Version  # type: ignore[import-untyped]
 
 from regstats.agenda import Name, span_of
@@ -160,6 +160,10 @@ class Kubernetes(Struct, frozen=True, forbid_unknown_fields=True):
     """A file; otherwise `$KUBECONFIG`, or in a cluster the service account, or `~/.kube/config`."""
 
 
+ACTIONS = ("command", "http", "docker_service", "kubernetes")
+"""What a rule may do."""
+
+
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     """What is done when, `[[deploy]]`."""
 
@@ -168,6 +172,8 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     command: Annotated[list[str], Meta(min_length=1)] | None = None
     """A program and its arguments, without a shell. `{tag}` is filled in, and is never more than one argument."""
     http: Http | None = None
+    docker_service: DockerService | None = None
+    kubernetes: Kubernetes | None = None
     settle: str = "5s"
     """How long nothing more must come for the same target: so the tags of one build are one deployment."""
     delay: str = "0s"
@@ -195,13 +201,17 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"deploy `{self.name}` would let who pushes choose the program: write its name out")
         for text in (self.settle, self.delay, self.timeout, self.cooldown, self.max_age):
             span_of(text, zero=True)
-        if (self.command is None) == (self.http is None):
-            raise ValueError(f"deploy `{self.name}` has to have one of: command, http")
-        http = [self.http.url, self.http.headers, self.http.body] if self.http else []
-        for text in _texts([self.target or "", self.command or [], http]):
+        if len(self.actions) != 1:
+            raise ValueError(f"deploy `{self.name}` has to have one of: {', '.join(ACTIONS)}")
+        for text in _texts([self.target or "", to_builtins(self.actions)]):
             for field in _PLACEHOLDER.findall(text):
                 if field not in FIELDS:
                     raise ValueError(f"`{{{field}}}` in deploy `{self.name}` is none of: {', '.join(FIELDS)}")
+
+    @property
+    def actions(self) -> dict[str, Any]:
+        """What it does: one of them."""
+        return {name: action for name in ACTIONS if (action := getattr(self, name)) is not None}
 
 
 def _texts(value: Any) -> list[str]:
@@ -342,16 +352,25 @@ def _shown(text: str | None) -> str:
     return "unknown" if text is None else repr(text)
 
 
+def does(rule: Rule) -> str:
+    """What a rule does, in words, with nothing filled in."""
+    if rule.http:
+        return f"sends {rule.http.method} to {rule.http.url}"
+    if rule.docker_service:
+        return f"lets the Swarm service {rule.docker_service.name} run {rule.docker_service.image}"
+    if rule.kubernetes:
+        return f"lets the Deployment {rule.kubernetes.deployment} run {rule.kubernetes.image}"
+    return f"runs {rule.command}"
+
+
 def explained(rule: Rule) -> str:
     """A rule as a sentence."""
     tests = _tests(rule.match, _ANY)
     what = ", ".join(test.wanted for test in tests)
-    does = f"runs {rule.command}" if rule.command else ""
-    does += f"sends {rule.http.method} to {rule.http.url}" if rule.http else ""
     more = f" and {rule.delay} more" if span_of(rule.delay, zero=True) else ""
     approved = ", if somebody approves it" if rule.approve else ""
     when = f"{rule.settle}{more} after the last one for the same {rule.target or 'repository'}{approved}"
-    return f"{rule.name}: {what}: {does}, {when}"
+    return f"{rule.name}: {what}: {does(rule)}, {when}"
 
 
 _ANY = Change(datetime.min, "", "", "", "", "", "", "", "", "")  # noqa: DTZ901 - only for the words

@@ -4,16 +4,16 @@ As `docker service update --with-registry-auth` does it: the image is the one th
 digest, and Docker's own credentials for the registry go with it.
 """
 
-import importlib
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
-from regstats.errors import ActionError, MissingExtraError
+from regstats import extras
+from regstats.errors import ActionError
 from regstats.rules import DockerService
 from regstats.terminal import visible
 
@@ -25,6 +25,8 @@ _FAILED = ("failed", "rejected")
 _PAUSED = ("paused", "rollback_paused")
 _MOVING = ("updating", "rollback_started")
 """Docker itself decides what becomes of tasks that fail."""
+
+_docker = partial(extras.module, "docker", "docker")
 
 
 def deploy(service: DockerService, deadline: float, say: Callable[[str], None]) -> None:
@@ -42,16 +44,6 @@ def deploy(service: DockerService, deadline: float, say: Callable[[str], None]) 
                 raise ActionError(f"{service.name} was not done after {deadline:g} seconds: {rollout.state}")
             time.sleep(_GLANCE)
         say(f"{service.name} runs {rollout.image}")
-
-
-def _docker() -> Any:
-    try:
-        return importlib.import_module("docker")
-    except ImportError:
-        raise MissingExtraError(
-            f"This needs docker, which is not installed. Install it with: {sys.executable} -m pip install "
-            "'regstats[docker]'"
-        ) from None
 
 
 def _client(docker: Any, service: DockerService, timeout: float) -> Any:

@@ -17,9 +17,9 @@ import pytest
 from makers import NOW, A, B
 from servers import free_port, wait_until
 
-from regstats import actions
+from regstats import actions, kube, swarm
 from regstats.actions import Job, act, arguments
-from regstats.errors import ConfigError
+from regstats.errors import ActionError, ConfigError
 from regstats.ledger import locked
 from regstats.rules import Change, Rule
 
@@ -397,3 +397,29 @@ def test_what_is_looked_up_is_the_tag(do, target, tag):
     ((_, path, _, _),) = target.requests
     assert path.startswith("/v2/team/app/manifests/")
     assert 5 == path.count("/")
+
+
+# Swarm and Kubernetes
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "settings", "image"),
+    [
+        ("docker_service", swarm, {"name": "app", "image": "r:5000/{repository}@{digest}"}, f"r:5000/team/app@{A}"),
+        ("kubernetes", kube, {"deployment": "app", "image": "r:5000/{repository}:{tag}"}, "r:5000/team/app:1.3"),
+    ],
+)
+def test_other_actions_get_what_is_filled_in(do, monkeypatch, name, module, settings, image):
+    asked = []
+
+    def deploy(wanted, deadline, say):
+        asked.append((wanted.image, deadline))
+        say("one")
+        if len(asked) > 1:
+            raise ActionError("it is paused", again=False)
+
+    monkeypatch.setattr(module, "deploy", deploy)
+    one = rule(**{name: settings}, timeout="2m")
+    assert (True, "it runs", "one") == do(one)[:3]
+    assert (False, "it is paused", "one", False) == do(one)[:4]
+    assert [(image, 120.0)] * 2 == asked
