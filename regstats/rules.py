@@ -184,6 +184,8 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     """How long after a deployment of a target the next one waits."""
     max_age: str = "1h"
     """What is older when it is seen is skipped."""
+    trust_addresses: bool = False
+    """Whether `networks` may be all that says who. Behind a careless proxy, clients choose their address."""
     approve: bool = False
     """Whether somebody has to say yes."""
     approvers: list[str] = []
@@ -197,6 +199,11 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     """Destinations that are told of the outcome."""
 
     def __post_init__(self) -> None:
+        if self.match.networks and not (self.match.actor or self.trust_addresses):
+            raise ValueError(
+                f"deploy `{self.name}` is guarded by an address alone, which clients can forge behind many a proxy: "
+                "name an actor, too, or say trust_addresses = true"
+            )
         if self.command and _PLACEHOLDER.search(self.command[0]):
             raise ValueError(f"deploy `{self.name}` would let who pushes choose the program: write its name out")
         for text in (self.settle, self.delay, self.timeout, self.cooldown, self.max_age):

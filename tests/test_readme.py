@@ -15,6 +15,7 @@ from regstats.config import Settings
 from regstats.metrics import METRICS
 from regstats.options import EXPORTED, FORMATS
 from regstats.parameters import Parameters
+from regstats.rules import ACTIONS, FIELDS, Match, Rule
 from regstats.stats import Stats
 
 ROOT = Path(__file__).parents[1]
@@ -102,6 +103,21 @@ def test_all_that_is_sent_is_explained():
     assert list(Mail.__struct_fields__) == list(shown["mail"])
     keys = [key for destination in shown["destinations"].values() for key in destination]
     assert list(Destination.__struct_fields__) == keys
+
+
+def test_every_setting_of_a_rule_is_explained():
+    """With the defaults that hold; of the actions each is in the table, and with what is filled in."""
+    (toml,) = blocks("toml")
+    (shown,) = msgspec.toml.decode(toml)["deploy"]
+    rule = msgspec.to_builtins(Rule(name="x", match=Match(), command=["x"]))
+    examples = ("name", "match", "command", "target", "registry", "to")
+    assert [name for name in rule if name not in ACTIONS[1:]] == list(shown)
+    assert {k: v for k, v in rule.items() if k not in (*examples, *ACTIONS)} == {
+        k: v for k, v in shown.items() if k not in examples
+    }
+    assert all(f"| `{action} = " in README for action in ACTIONS)
+    assert all(f"`{{{field}}}`" in README for field in FIELDS)
+    assert all(f"`{field}" in README for field in Match.__struct_fields__)
 
 
 def test_every_kind_of_alert_is_explained():

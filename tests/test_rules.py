@@ -32,7 +32,7 @@ def change(**changes):
 
 def rule(command=("deploy", "{repository}", "{tag}", "{digest}"), **changes):
     match = {key: changes.pop(key) for key in list(changes) if key in Match.__struct_fields__}
-    return Rule(name="app", match=Match(**match), command=list(command), **changes)
+    return Rule(name="app", match=Match(**match), command=list(command), **{"trust_addresses": True} | changes)
 
 
 DELETED = {"digest": None, "before": "sha256:old"}
@@ -116,6 +116,7 @@ SOUND = """
 [[deploy]]
 name = "app"
 match = { repository = "team/app", semver = ">=1", networks = ["10.0.0.0/8"], tag_regex = "1.*" }
+trust_addresses = true
 command = ["deploy", "{tag}"]
 """
 
@@ -131,6 +132,7 @@ command = ["deploy", "{tag}"]
         ('"1.*"', '"(1"', "`(1` is not a regular expression"),
         ("command", "comand", "[deploy.1]: unknown key `comand`. Did you mean `command`?"),
         ("semver", "semvar", "[deploy.1.match]: unknown key `semvar`. Did you mean `semver`?"),
+        ("trust_addresses = true", "", "deploy `app` is guarded by an address alone"),
         ('command = ["deploy", "{tag}"]', "", "one of: command, http, docker_service"),
         ('command = ["deploy", "{tag}"]', 'command = ["x"]\nhttp = { url = "https://x" }', "one of: command, http, do"),
         ('command = ["deploy", "{tag}"]', 'http = { url = "https://x", body = { a = ["{b}"] } }', "`{b}` in deploy"),

@@ -26,6 +26,7 @@ command = ["{folder}/deploy", "{repository}", "{tag}", "{digest}"]
 [[deploy]]
 name = "elsewhere"
 match = { repository = "*", networks = "10.0.0.0/8" }
+trust_addresses = true
 settle = "0s"
 command = ["{folder}/deploy", "elsewhere"]
 
