@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from regstats import monitoring
 from regstats.actions import Job, Outcome, act
 from regstats.agenda import span_of
 from regstats.config import NOBODY, Settings
@@ -366,6 +367,7 @@ class Deployer:
         self._ledger.output(one.deployment_id).unlink(missing_ok=True)
         fields = {"deployment_id": one.deployment_id, "rule": one.rule, "target": one.target, "status": status}
         _log.info("A deployment has ended.", extra={"fields": fields | {"reason": why}})
+        monitoring.DEPLOYMENTS.labels(one.rule, status).inc()
         self._tell(one)
 
     def _tell(self, one: Deployment) -> None:

@@ -37,6 +37,7 @@ DUPLICATES = Counter("regstats_duplicates", "Events that were delivered again.")
 QUARANTINED = Counter("regstats_quarantined", "Deliveries of which something was not understood.")
 SEAL = Histogram("regstats_seal_seconds", "To seal what had come.", buckets=_LONG)
 COMPACT = Histogram("regstats_compact_seconds", "To merge, account and clean up.", buckets=_LONG)
+DEPLOYMENTS = Counter("regstats_deployments", "Deployments that have ended.", ["rule", "status"])
 FAILED = Counter("regstats_upkeep_failures", "Upkeep of the store that failed and is tried again.", ["step"])
 
 

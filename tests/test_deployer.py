@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import INDEX, NOW, A, B, envelope, journalled, make_event, make_push
+from prometheus_client import REGISTRY
 from servers import free_port
 
 from regstats import check
@@ -119,6 +120,14 @@ def test_a_push_is_done_once_however_often_it_is_told_of(world):
     one.tick(60)
     assert [("app", "team/app", "1.0")] == one.done
     assert [("succeeded", "exit status 0", 1, "done\n")] == one.rows("status", "reason", "attempts", "output")
+
+
+def test_prometheus_is_told_how_they_ended(world):
+    one, ended = world({"name": "counted"}), {"rule": "counted", "status": "succeeded"}
+    before = REGISTRY.get_sample_value("regstats_deployments_total", ended) or 0
+    one.push()
+    one.tick()
+    assert before + 1 == REGISTRY.get_sample_value("regstats_deployments_total", ended)
 
 
 def test_what_was_decided_is_told(world):

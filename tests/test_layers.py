@@ -17,8 +17,9 @@ ORDER = """
     sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__
     engine parameters metrics queries series stats
     terminal formats exports figures charts notebook briefing printing report
-    requesting registry outbox delivery schedule alerts dispatch swarm kube deployment actions tips watch deployer
-    logs monitoring totals senders access connections collector status
+    logs monitoring requesting registry outbox delivery schedule alerts dispatch
+    swarm kube deployment actions tips watch deployer
+    totals senders access connections collector status
     answers openapi api badges assets views explore deployed pages web app upkeep server demo
     notebooks lab notebook_report
     completion options reporting deploying cli __main__ __init__
