@@ -168,6 +168,15 @@ def _run(job: Job, file: int) -> Outcome:
     return Outcome(status == 0, why, _end_of(file))
 
 
+def end_of(output: Path) -> str | None:
+    """The end of what a command has said that somebody else had started."""
+    try:
+        with output.open("rb") as file:
+            return _end_of(file.fileno()) or None
+    except FileNotFoundError:
+        return None
+
+
 def _waited(process: subprocess.Popen[bytes], seconds: float) -> int | None:
     try:
         return process.wait(seconds)

@@ -18,11 +18,12 @@ import msgspec
 from msgspec.structs import replace
 
 from regstats import monitoring
-from regstats.actions import Job, Outcome, act
+from regstats.actions import Job, Outcome, act, end_of
 from regstats.agenda import span_of
 from regstats.config import NOBODY, Settings
 from regstats.events import Deployment
-from regstats.ledger import Ledger, Request
+from regstats.formats import code
+from regstats.ledger import Request
 from regstats.outbox import Message, Outbox
 from regstats.rules import Change, Rule, target_of
 from regstats.stats import Stats
@@ -141,10 +142,6 @@ class Deployer:
         """Whether this is the process that acts."""
         return self._right is not None
 
-    def deployment(self, deployment_id: str) -> Deployment | None:
-        """One of which more will come."""
-        return self._open.get(deployment_id)
-
     def _is_time(self, what: str, seconds: float) -> bool:
         now = self._seconds()
         if now < self._due.get(what, now):
@@ -161,6 +158,14 @@ class Deployer:
         self._right = self._ledger.act()
         if self._right is None:
             return False
+        try:
+            self._take_over()
+        except BaseException:
+            self.give_up()  # and begin anew
+            raise
+        return True
+
+    def _take_over(self) -> None:
         mine = (one for one in self._ledger.open() if self._only in (None, one.deployment_id))
         self._open = {one.deployment_id: one for one in mine}
         for row in self._stats.sql(_KNOWN).fetchall():
@@ -169,7 +174,6 @@ class Deployer:
             self._take_up(one)
         if self._only is None:
             self._watch.begin()
-        return True
 
     def _note(self, one: _Noted) -> None:
         self._known.add(one.deployment_id)
@@ -194,7 +198,7 @@ class Deployer:
             if self._ledger.is_running(deployment_id) and self._now() < until:
                 continue
             del self._orphans[deployment_id]
-            said = _tail_of(self._ledger, deployment_id)
+            said = end_of(self._ledger.output(deployment_id))
             self._interrupted(self._open[deployment_id], "the collector ended meanwhile", said)
 
     # What comes
@@ -385,13 +389,6 @@ def _span(span: timedelta) -> str:
     return str(timedelta(seconds=int(span.total_seconds())))
 
 
-def _tail_of(ledger: Ledger, deployment_id: str) -> str | None:
-    try:
-        return ledger.output(deployment_id).read_bytes()[-4000:].decode(errors="replace") or None
-    except FileNotFoundError:
-        return None
-
-
 def id_of(*parts: str) -> str:
     """An id that is always the same for the same things."""
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
@@ -407,8 +404,8 @@ def messages(one: Deployment, destinations: Iterable[str], now: datetime) -> lis
     what = f"{one.repository}:{one.tag}"
     lines = [
         f"**{one.rule}, {one.status}**", "",
-        f"- {what} {one.digest or '(deleted)'}", f"- by {one.actor or 'nobody known'}",
-        f"- {one.reason}", f"- attempts: {one.attempts}", f"- deployment {one.deployment_id}",
+        f"- {code(what)}, now {code(one.digest or 'deleted')}", f"- by {code(one.actor or 'nobody known')}",
+        f"- {code(one.reason or 'waits')}", f"- attempts: {one.attempts}", f"- deployment {one.deployment_id}",
     ]  # fmt: skip
     return [
         Message(

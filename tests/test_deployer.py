@@ -549,6 +549,19 @@ def test_one_process_acts(world):
     other.give_up()
 
 
+def test_what_goes_wrong_at_the_beginning_is_begun_again(world, monkeypatch):
+    one = world()
+    one.end()
+    one.push()
+    with monkeypatch.context() as patch:
+        patch.setattr(Stats, "sql", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            one.start()
+    one.start()
+    one.tick()
+    assert ["succeeded"] == one.rows("status")
+
+
 def test_a_full_disk_loses_nothing(world, monkeypatch):
     one = world()
     one.push()
@@ -584,6 +597,7 @@ def test_destinations_are_told(world):
     assert "Deployment app unapproved: team/app:1.0" == first.subject
     assert "Deployment app failed: team/app:1.0" == second.subject
     assert "it answered 404" in second.text
+    assert "by `**ci**`" in second.text
     assert "failed" == second.fields["status"]
 
 
