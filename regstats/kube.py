@@ -3,17 +3,17 @@
 As `kubectl set image` and `kubectl rollout status` do it.
 """
 
-import importlib
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from regstats.errors import ActionError, MissingExtraError
+from regstats import extras
+from regstats.errors import ActionError
 from regstats.rules import Kubernetes
 from regstats.terminal import visible
 
@@ -22,6 +22,8 @@ _LONGEST = 60.0  # seconds for one request
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
 _LATER = (0, 408, 409, 425, 429)
 """Statuses below 500 that may be others another time; 0 is none at all."""
+
+_extra = partial(extras.module, extra="kubernetes")
 
 
 def deploy(target: Kubernetes, deadline: float, say: Callable[[str], None]) -> None:
@@ -34,26 +36,16 @@ def deploy(target: Kubernetes, deadline: float, say: Callable[[str], None]) -> N
     with _understood(client), _connected(client, target) as connection:
         deployment = _Deployment(client.AppsV1Api(connection), target, min(deadline, _LONGEST))
         _set_image(deployment, target, say)
-        said = None
-        while state := _unfinished(found := deployment.read()):
-            if state != said:
-                say(f"{target.deployment}: {state}")
-            said = state
+        state = ""
+        while left := _unfinished(found := deployment.read()):
+            if left != state:
+                say(f"{target.deployment}: {left}")
+            state = left
             if time.monotonic() > ends:
-                told = "; ".join(filter(None, (state, _why(found))))
-                raise ActionError(f"{target.deployment} was not done after {deadline:g} seconds: {told}")
+                why = "; ".join(filter(None, (state, _why(found))))
+                raise ActionError(f"{target.deployment} was not done after {deadline:g} seconds: {why}")
             time.sleep(_GLANCE)
-        say(f"{target.deployment} runs {target.image} in {found['status'].get('replicas', 0)} replicas")
-
-
-def _extra(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise MissingExtraError(
-            f"This needs kubernetes, which is not installed. Install it with: {sys.executable} -m pip install "
-            "'regstats[kubernetes]'"
-        ) from None
+        say(f"{target.deployment} runs {target.image} in {found.get('status', {}).get('replicas', 0)} replicas")
 
 
 def _connected(client: Any, target: Kubernetes) -> Any:
