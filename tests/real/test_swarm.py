@@ -91,6 +91,8 @@ def its(swarmless, monkeypatch):
     yield swarmless
     swarmless.docker("swarm", "leave", "--force")
     wait_until(lambda: not swarmless.docker("ps", "--quiet"), "the end of what ran")
+    if "docker_gwbridge" in swarmless.docker("network", "ls"):  # a device of this machine, made where there are ports
+        swarmless.docker("network", "rm", "docker_gwbridge")
 
 
 def test_a_service_is_created_updated_and_left_alone(its):
@@ -186,16 +188,14 @@ def test_an_update_that_fails_is_paused_and_the_next_one_does(its):
     its.push("1.0")
     second = its.push("1.1", version="2")
     its.docker("service", "create", "--quiet", "--detach", "--with-registry-auth", "--name=app", *QUICK,
-               "--update-order=start-first", f"{its.repository}:1.0")  # fmt: skip
+               f"{its.repository}:1.0")  # fmt: skip
     wait_until(its.running, "the service")
     for _ in range(2):
         with pytest.raises(ActionError, match=r"paused.*(No such image|manifest unknown)") as failed:
             its.deploy(f"{its.repository}:1.9")
         assert failed.value.again
-    assert 1 == len(its.running())
     its.deploy(f"{its.repository}:1.1")
-    # Docker stops the old ones after it has called the update completed.
-    wait_until(lambda: [f"{its.repository}:1.1@{second}"] == [image for image, _ in its.running()], "the new one alone")
+    assert [f"{its.repository}:1.1@{second}"] == [image for image, _ in its.running()]
 
 
 def test_an_update_that_is_rolled_back(its):
@@ -234,6 +234,12 @@ def test_what_is_wrong_is_not_tried_again(its):
         with pytest.raises(ActionError, match=message) as failed:
             its.deploy(image, **settings)
         assert not failed.value.again
+
+
+@pytest.mark.parametrize("settings", [{"ports": ["80"]}, {"ports": ["8080:80/http"]}, {"env": ["A"]}, {"replicas": -1}])
+def test_settings_that_are_wrong(settings):
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"name": "app", "image": "app:1", **settings}, DockerService)
 
 
 def test_without_docker_it_says_what_to_install(monkeypatch):
