@@ -102,6 +102,7 @@ class Collector:
         """SIGKILL for it and all its workers, as when the machine dies."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
+        wait_until(lambda: not listens(self.port), "the end of its workers")
 
     @property
     def log(self):

@@ -281,12 +281,12 @@ def test_with_the_keyboard_alone(dashboard):
     """First the skip link, then the pages, then the pickers; where one is can be seen; Enter shows what was typed."""
     dashboard.open("/")
     stops = []
-    for _ in range(15):
+    for _ in range(16):
         press(dashboard, Keys.TAB)
         stops.append(dashboard.browser.run(FOCUSED))
     assert all(stop["seen"] for stop in stops)
     assert [
-        "Skip to the numbers", "regstats", "Overview", "Repositories", "Actors", "Explore",
+        "Skip to the numbers", "regstats", "Overview", "Repositories", "Actors", "Deployments", "Explore",
         "since=24h", "since=7d", "since=30d", "since=90d", "since=365d",
         "since=30d", "until=", "repository=", "actor=",
     ] == [stop["what"] for stop in stops]  # fmt: skip
