@@ -1,5 +1,6 @@
 """Acting on rules: once for each push, the newest for each target, whatever ends the process."""
 
+import os
 import threading
 import time
 from datetime import timedelta
@@ -547,6 +548,23 @@ def test_one_process_acts(world):
     other.tick()
     assert other.acts
     other.give_up()
+
+
+def test_nothing_is_done_before_it_is_on_disk(world, monkeypatch):
+    one = world()
+
+    def fails(_):
+        raise OSError(5, "Input/output error")
+
+    one.push()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fails)
+        with pytest.raises(OSError, match="Input/output"):
+            one.tick()
+    assert ([], []) == (one.done, one.rows("status"))
+    one.tick(60)
+    one.tick()
+    assert ["succeeded"] == one.rows("status")
 
 
 def test_what_goes_wrong_at_the_beginning_is_begun_again(world, monkeypatch):
