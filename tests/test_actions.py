@@ -110,9 +110,12 @@ def test_what_came_of_it(do, text, ok, why, output):
     assert not do.output.exists()
 
 
-def test_what_takes_too_long_is_ended_with_all_that_it_started(do, monkeypatch):
+STUBBORN = "trap '' TERM; sleep 600 & echo $!; wait; wait; sleep 600"
+
+
+@pytest.mark.parametrize("text", [STUBBORN, "sleep 600 & echo $!; wait"])
+def test_what_takes_too_long_is_ended_with_all_that_it_started(do, monkeypatch, text):
     monkeypatch.setattr(actions, "_GRACE", 0.2)
-    text = "trap '' TERM; sleep 600 & echo $!; wait; wait; sleep 600"
     outcome = do(rule(command=["sh", "-c", text], timeout="1s"))
     assert (False, "it took more than 1s", True) == (outcome.ok, outcome.why, outcome.again)
     wait_until(lambda: not is_alive(int(outcome.output)), "its child to end")

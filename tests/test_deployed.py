@@ -142,6 +142,15 @@ def test_what_is_public_lets_nobody_deploy(store):
     assert [] == asked(store)
 
 
+def test_who_may_look_from_elsewhere_lets_nobody_deploy(store):
+    """Also where nobody has to show a token."""
+    client = reader(store, deploy=[RULE], read=Read(rate=0, public=["page"]))
+    elsewhere = {"REMOTE_ADDR": "192.0.2.1"}
+    assert 200 == client.get("/deployments/aaaa2", environ_base=elsewhere).status_code
+    assert 403 == client.post("/deployments/aaaa2/approve", headers=HOME, environ_base=elsewhere).status_code
+    assert [] == asked(store)
+
+
 def test_on_this_machine_without_a_token(store):
     client = reader(store, deploy=[RULE])
     assert 303 == client.post("/deployments/aaaa2/approve", headers=HOME).status_code

@@ -209,11 +209,28 @@ def test_what_came_while_nobody_looked_is_done(world):
     one.end()
     one.push(tag="1")
     seal(one.store)
+    one.now += timedelta(minutes=30)
     one.push(tag="2")
-    one.now += timedelta(minutes=59)
+    one.now += timedelta(minutes=29)
     one.start()
     one.tick()
     assert {("app", "team/app", "1"), ("app", "team/app", "2")} == set(one.done)
+
+
+def test_what_the_tail_has_missed_is_seen_later_and_counts_from_then_on(world):
+    """A segment that came and went between two looks."""
+    one = world({"match": {"repository": "team/*", "changed": True}, "target": "{event_id}"})
+    one.push(digest=A)
+    one.tick()
+    one.push(digest=B)
+    seal(one.store)
+    one.tick()
+    assert 1 == len(one.done)
+    one.tick(30)
+    assert 2 == len(one.done)
+    one.push(digest=A)
+    one.tick()
+    assert [(None, "succeeded"), (A, "succeeded"), (B, "succeeded")] == one.rows("before", "status")
 
 
 def test_what_is_too_old_is_skipped_and_that_is_told(world):
@@ -508,9 +525,11 @@ def test_by_hand_where_nobody_acts(world):
     one.tick()
     one.end()
     name = one.asked("run")
+    one.store.ledger.ask("another", "run", Asked("bob", one.now))
     one.now += timedelta(hours=1)
     one.start(by_hand=name)
     one.tick()
+    assert ["another"] == [request.deployment_id for request in one.store.ledger.requests()]
     assert ["1", "1"] == [tag for *_, tag in one.done]
     assert ["succeeded", "waiting", "succeeded"] == one.rows("status")
 
@@ -642,8 +661,11 @@ def test_a_crash_while_sealing_counts_nothing_twice(world, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             seal(one.store)
     assert 1 == len(one.rows("status"))
+    one.push(tag="2")
+    one.tick()
     seal(one.store)
-    assert (1, []) == (len(one.rows("status")), one.store.ledger.files())
+    assert (2, []) == (len(one.rows("status")), one.store.ledger.files())
+    assert [] == check.check(one.store, one.now)
 
 
 def test_the_ledger_outlives_a_rebuild(world):

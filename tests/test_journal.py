@@ -10,7 +10,7 @@ from makers import make_delivery
 
 from regstats import journal
 from regstats.errors import JournalError
-from regstats.journal import Journal, claim, read, segments
+from regstats.journal import Journal, Tail, claim, read, segments
 
 
 @pytest.fixture
@@ -273,3 +273,52 @@ def test_any_error_is_for_all_that_shared_the_write(folder, monkeypatch):
         thread.join()
     assert {0: "stored"} | dict.fromkeys((1, 2, 3), "MemoryError.") == results
     assert [b"0"] == [delivery.body for delivery in everything(folder)]
+
+
+# The tail
+
+
+def test_the_tail_gives_each_delivery_once_as_it_comes(tmp_path):
+    """Of all writers; what is not yet complete later; and of a segment that goes, all."""
+    tail, writers = Tail(tmp_path), [Journal(tmp_path), Journal(tmp_path)]
+    assert [] == tail.new()
+    for number, writer in enumerate(writers):
+        writer.append([make_delivery(b"%d" % number)])
+    assert [b"0", b"1"] == sorted(delivery.body for delivery in tail.new())
+    tail.make_durable()
+    assert [] == tail.new()
+    writers[0].append([make_delivery(b"2")])
+    writers[0].rotate()
+    for segment in segments(tmp_path):
+        segment.unlink()
+    assert [b"2"] == [delivery.body for delivery in tail.new()]
+    assert [] == tail.new()
+
+
+def test_the_tail_waits_for_the_end_of_a_line(tmp_path):
+    whole = Journal(tmp_path / "whole")
+    whole.append([make_delivery(b"one"), make_delivery(b"two")])
+    (source,) = segments(tmp_path / "whole")
+    data, target, tail = source.read_bytes(), tmp_path / source.name, Tail(tmp_path)
+    target.write_bytes(data[: len(data) // 2 + 10])
+    assert [b"one"] == [delivery.body for delivery in tail.new()]
+    with target.open("ab") as file:
+        file.write(data[len(data) // 2 + 10 :])
+    assert [b"two"] == [delivery.body for delivery in tail.new()]
+
+
+def test_the_tail_reads_what_is_written_just_before_a_segment_goes(tmp_path, monkeypatch):
+    journal, tail = Journal(tmp_path), Tail(tmp_path)
+    journal.append([make_delivery(b"one")])
+    look = tail._look
+
+    def looked(name):
+        monkeypatch.setattr(tail, "_look", look)
+        found = look(name)
+        (segment,) = segments(tmp_path)
+        journal.append([make_delivery(b"two")])
+        segment.unlink()
+        return found
+
+    monkeypatch.setattr(tail, "_look", looked)
+    assert [b"one", b"two"] == [delivery.body for delivery in tail.new()]
