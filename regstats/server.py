@@ -94,10 +94,16 @@ def _server(settings: Settings) -> MPServer:
 
 @contextmanager
 def _deploying(upkeep: Upkeep) -> Iterator[None]:
-    """Acts on the rules of deployment until the end of the block, and lets what runs then end."""
-    with _every(_DEPLOY_SECONDS, upkeep.deploy):
-        yield
-    upkeep.end_deployments()
+    """Acts on the rules of deployment until the end of the block, and lets what runs then end.
+
+    It has begun before anything is taken: rules hold for all that comes from then on.
+    """
+    upkeep.deploy()
+    try:
+        with _every(_DEPLOY_SECONDS, upkeep.deploy):
+            yield
+    finally:
+        upkeep.end_deployments()
 
 
 @contextmanager

@@ -51,7 +51,6 @@ class Subject:
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_until(lambda: listens(self.port), "the server")
-        time.sleep(2)
 
     def deploy(self, number):
         """Milliseconds from just before the delivery is sent to the first thing that the command does."""

@@ -1,5 +1,6 @@
 """A real Docker Swarm of one node, with a real registry that wants a password."""
 
+import gc
 import json
 import os
 import sys
@@ -257,3 +258,5 @@ def test_no_swarm(swarmless):
         with pytest.raises(ActionError, match="Docker") as failed:
             swarmless.deploy("team/app:1", host=host)
         assert again == failed.value.again
+    del failed
+    gc.collect()  # it says so here, and not in the midst of another test
