@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import INDEX, NOW, A, B, envelope, journalled, make_event, make_push
 from prometheus_client import REGISTRY
-from servers import free_port
+from servers import free_port, wait_until
 
 from regstats import check
 from regstats.actions import Outcome, act
@@ -47,7 +47,10 @@ class World:
     def start(self, **options):
         rules = [RULE | rule for rule in self.rules or [{}]]
         its = msgspec.convert({"deploy": rules} | self.settings, Settings)
-        self.deployer = Deployer(self.store, its, lambda: self.now, self._do, self.seconds, **options)
+        inside = self.inside = []  # what is being done for this process
+        self.deployer = Deployer(
+            self.store, its, lambda: self.now, lambda job: self.do(job, inside), self.seconds, **options
+        )
         self.deployer.tick()
 
     def seconds(self):
@@ -61,10 +64,12 @@ class World:
         self.end()
         self.start()
 
-    def _do(self, job):
+    def do(self, job, inside):
         self.done.append((job.rule.name, job.change.repository, job.change.tag))
+        inside.append(job.deployment_id)
         while self.holds:
             time.sleep(0.001)
+        inside.remove(job.deployment_id)
         if self.acts:
             return act(job)
         return self.results.pop(0) if self.results else OK
@@ -80,6 +85,7 @@ class World:
         self.deployer.tick()
         while self.deployer.is_busy and not self.holds:
             self.deployer.tick()
+        wait_until(lambda: len(self.inside) == len(self.deployer._running), "what was begun to run")
 
     def rows(self, *columns):
         stats = Stats(self.store.root, now=self.now)
@@ -556,14 +562,14 @@ def test_kinds(world):
 
 
 def test_one_process_acts(world):
-    one = world()
-    other = Deployer(one.store, msgspec.convert({"deploy": [RULE]}, Settings), lambda: one.now, one._do)
+    one, its = world(), msgspec.convert({"deploy": [RULE]}, Settings)
+    other = Deployer(one.store, its, lambda: one.now, lambda job: one.do(job, []))
     one.push()
     one.tick()
     other.tick()
     assert (False, 1) == (other.acts, len(one.done))
     one.end()
-    other = Deployer(one.store, msgspec.convert({"deploy": [RULE]}, Settings), lambda: one.now, one._do)
+    other = Deployer(one.store, its, lambda: one.now, lambda job: one.do(job, []))
     other.tick()
     assert other.acts
     other.give_up()
