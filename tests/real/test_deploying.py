@@ -107,7 +107,7 @@ def test_what_is_pushed_is_deployed_once(deployments, registry, skopeo, make_ima
 def test_killed_between_acknowledgement_and_the_command(deployments, registry, skopeo, make_image):
     deployments.start()
     skopeo.push(make_image("first"), "team/app:1.3")
-    wait_until(lambda: deployments.collector.total("pushes", "pushes"), "the push")
+    wait_until(lambda: list(deployments.collector.data.glob("ledger/*.json")), "the push")
     deployments.collector.kill()
     assert [] == deployments.said("begun")
     deployments.start()
