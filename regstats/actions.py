@@ -4,7 +4,6 @@ Names of repositories and tags, and of who pushed, are whatever somebody wrote. 
 words of a shell, and never options; in an address they are quoted; in a body they are text in JSON.
 """
 
-import base64
 import hashlib
 import hmac
 import os
@@ -22,18 +21,17 @@ import msgspec
 from regstats import kube, swarm
 from regstats.agenda import revealed, span_of
 from regstats.errors import ActionError, ConfigError, MissingExtraError
-from regstats.ledger import locked
+from regstats.events import Change
+from regstats.journal import lock
 from regstats.registry import digest_of
-from regstats.requesting import UnreachableError, ask, is_address
-from regstats.rules import Change, Http, Place, Rule, filled, values
+from regstats.requesting import UnreachableError, ask, basic, bearer, is_address, is_passing
+from regstats.rules import Http, Registry, Rule, filled, values
 
 _TAIL = 4000  # bytes of what a command says that are kept
 _MUCH = 1_000_000  # bytes of it on disk, before only its end is kept
 _GRACE = 5.0  # seconds between asking a command to end, and ending it
 _WRITING = 10.0  # seconds that a registry may take to write a tag of which it has told already
 _GLANCE = 0.2  # seconds between two looks at a command
-_LATER = (408, 425, 429)
-"""Statuses below 500 that may be others another time."""
 
 
 class Outcome(NamedTuple):
@@ -100,12 +98,12 @@ def _seconds(rule: Rule) -> float:
     return span_of(rule.timeout).total_seconds()
 
 
-def _speaks_against(job: Job, place: Place | None) -> Outcome | None:
+def _speaks_against(job: Job, registry: Registry | None) -> Outcome | None:
     """What the registry says of the tag, if that is not what the event said. It may take it a moment."""
-    if place is None:
+    if registry is None:
         return None
     change, deadline = job.change, time.monotonic() + min(_seconds(job.rule), _WRITING)
-    while (found := digest_of(place, change.repository, change.tag, _seconds(job.rule))) != change.digest:
+    while (found := digest_of(registry, change.repository, change.tag, _seconds(job.rule))) != change.digest:
         if found not in (None, change.before):
             return Outcome(ok=False, why=f"by now the tag points to {found}", skip=True)
         if time.monotonic() > deadline or job.stop.wait(_GLANCE):
@@ -142,7 +140,7 @@ def _command(job: Job) -> Outcome:
     job.output.unlink(missing_ok=True)
     file = os.open(job.output, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
     try:
-        locked(file)  # the command inherits it, and holds it for as long as it runs, whatever becomes of us
+        lock(file)  # the command inherits it, and holds it for as long as it runs, whatever becomes of us
         return _run(job, file)
     except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
         why = f"{(job.rule.command or [''])[0]} cannot be run: {getattr(error, 'strerror', None) or error}"
@@ -221,7 +219,7 @@ def _http(job: Job, http: Http) -> Outcome:
     except UnreachableError as error:
         return Outcome(ok=False, why=f"it cannot be reached: {error}")
     ok = 200 <= answer.status < 300
-    return Outcome(ok, f"it answered {answer.status}", answer.text, answer.status >= 500 or answer.status in _LATER)
+    return Outcome(ok, f"it answered {answer.status}", answer.text, is_passing(answer.status))
 
 
 def _address(http: Http, rule: Rule, change: Change) -> str:
@@ -249,12 +247,11 @@ def _in_all(value: Any, rule: Rule, change: Change) -> Any:
 
 def _shown(http: Http, body: bytes) -> dict[str, str]:
     """What shows who asks."""
-    headers = {}
+    headers: dict[str, str] = {}
     if http.user is not None:
-        login = f"{http.user}:{revealed(http.password or '')}"
-        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+        headers |= basic(http.user, revealed(http.password or ""))
     if http.token is not None:
-        headers["Authorization"] = f"Bearer {revealed(http.token)}"
+        headers |= bearer(revealed(http.token))
     if http.signing_secret is not None:
         signature = hmac.new(revealed(http.signing_secret).encode(), body, hashlib.sha256).hexdigest()
         headers["X-Hub-Signature-256"] = f"sha256={signature}"

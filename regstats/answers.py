@@ -104,8 +104,15 @@ class Answers:
 
     def frame(self, metric: str, **parameters: Any) -> pd.DataFrame:
         """What a metric answers; `frame.attrs["as_of"]` is when. Raises ParameterError where the question is wrong."""
+        return self._answered(self._frames, metric, parameters)
+
+    def fresh(self, metric: str, **parameters: Any) -> pd.DataFrame:
+        """The same, at most two seconds old."""
+        return self._answered(self._recent, metric, parameters)
+
+    def _answered(self, kept: Kept[pd.DataFrame], metric: str, parameters: dict[str, Any]) -> pd.DataFrame:
         key = (metric, *sorted((name, _hashable(name, value)) for name, value in parameters.items()))
-        return self._frames.get(key, lambda: self._ask(lambda: getattr(self._stats, metric)(**parameters)))
+        return kept.get(key, lambda: self._ask(lambda: getattr(self._stats, metric)(**parameters)))
 
     def rows(self, name: str, *, fresh: bool = False, **values: Any) -> pd.DataFrame:
         """The rows of another of the `.sql` files; at most two seconds old, if they are to be fresh."""

@@ -16,7 +16,7 @@ from regstats import agenda
 from regstats.agenda import Alert, Destination, Mail, Reports, Schedule
 from regstats.errors import ConfigError
 from regstats.events import TORN
-from regstats.rules import DockerService, Http, Kubernetes, Match, Place, Rule
+from regstats.rules import DockerService, Http, Kubernetes, Match, Registry, Rule
 
 DEFAULT_SOURCE = "default"
 DEFAULT_FILE = Path("regstats.toml")
@@ -228,7 +228,7 @@ _TABLES: dict[str, type[Struct]] = {
     "deploy.*": Rule,
     "deploy.*.match": Match,
     "deploy.*.http": Http,
-    "deploy.*.registry": Place,
+    "deploy.*.registry": Registry,
     "deploy.*.docker_service": DockerService,
     "deploy.*.kubernetes": Kubernetes,
 }

@@ -16,7 +16,7 @@ from regstats import formats
 from regstats.access import Access
 from regstats.answers import Answers
 from regstats.config import Settings
-from regstats.ledger import Asked, Ledger
+from regstats.ledger import Asked
 from regstats.store import Store, utc_now
 from regstats.terminal import visible
 from regstats.views import ROWS, Cell, Table, View, listed, view_asked
@@ -30,10 +30,14 @@ Common = Callable[[Answers, View], dict[str, Any]]
 """What every page needs."""
 
 
-def blueprint(answers: Callable[[], Answers], settings: Settings, access: Access, common: Common) -> Blueprint:
-    """The routes."""
-    routes = Blueprint("deployed", __name__)
+def add(routes: Blueprint, answers: Callable[[], Answers], settings: Settings, access: Access, common: Common) -> None:
+    """Adds the routes to those of all pages."""
     rules = {rule.name: rule for rule in settings.deploy}
+
+    def may_decide(row: pd.DataFrame) -> bool:
+        """Whether who asks may let it be deployed."""
+        rule = rules.get(row["rule"].iloc[0])
+        return rule is not None and access.may_approve(request, rule.approvers)
 
     @routes.get("/deployments")
     def deployments() -> str:
@@ -43,34 +47,41 @@ def blueprint(answers: Callable[[], Answers], settings: Settings, access: Access
     @routes.get("/deployments/<deployment_id>")
     def deployment(deployment_id: str) -> Response:
         row = _one(answers(), deployment_id)
-        known = [name for name in row.columns if name not in _TEXTS and row[name].notna().all()]
-        told = {name: formats.cells(row[name])[0] for name in known}
-        texts = {name: visible_lines(row[name].iloc[0]) for name in _TEXTS}
-        may = _waits(row) and _may(row)
-        page = render_template("deployment.html", **common(answers(), view_asked()), told=told, texts=texts, may=may)
-        response = Response(page, mimetype="text/html")
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["Referrer-Policy"] = "same-origin"  # without, a browser does not say whose page a form is on
-        return response
+        told = _in_full(row) | {"may": _waits(row) and may_decide(row)}
+        return _never_kept(render_template("deployment.html", **common(answers(), view_asked()), **told))
 
     @routes.post("/deployments/<deployment_id>/<any(approve, reject):wish>")
-    def ask(deployment_id: str, wish: Any) -> Response:
+    def decide(deployment_id: str, wish: Any) -> Response:
         access.check_origin(request)
         row = _one(answers(), deployment_id)
-        if not _may(row):
+        if not may_decide(row):
             raise Forbidden("You are not among the `approvers` of this rule in regstats.toml.")
         if not _waits(row):
             raise Conflict("Nobody has to say anything of this deployment any more.")
-        by = request.authorization.username if request.authorization else None
-        asked = Asked(by or f"somebody at {request.remote_addr}", utc_now())
-        Ledger(Store(settings.data).root).ask(row["deployment_id"].iloc[0], wish, asked)
-        return redirect(url_for("deployed.deployment", deployment_id=deployment_id), 303)
+        Store(settings.data).ledger.ask(deployment_id, wish, Asked(_who(), utc_now()))
+        return redirect(url_for("page.deployment", deployment_id=deployment_id), 303)
 
-    def _may(row: pd.DataFrame) -> bool:
-        rule = rules.get(row["rule"].iloc[0])
-        return rule is not None and access.may_approve(request, rule.approvers)
 
-    return routes
+def _who() -> str:
+    """Who asks, for the ledger."""
+    name = request.authorization.username if request.authorization else None
+    return name or f"somebody at {request.remote_addr}"
+
+
+def _never_kept(page: str) -> Response:
+    response = Response(page, mimetype="text/html")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Referrer-Policy"] = "same-origin"  # without, a browser does not say whose page a form is on
+    return response
+
+
+def _in_full(row: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """All that is known of one: a value each, and what has several lines."""
+    known = [name for name in row.columns if name not in _TEXTS and row[name].notna().all()]
+    return {
+        "told": {name: formats.cells(row[name])[0] for name in known},
+        "texts": {name: visible_lines(row[name].iloc[0]) for name in _TEXTS},
+    }
 
 
 def visible_lines(text: Any) -> str:
@@ -79,31 +90,31 @@ def visible_lines(text: Any) -> str:
 
 
 def _listing(answers: Answers, view: View) -> dict[str, Any]:
-    asked = view.window() | ({"repository": view.repository} if view.repository else {})
-    frame = answers.frame("deployments", **asked)
     address = url_for("api.deployments")
-    links = {form: f"{address}?{urlencode(asked | {'format': form})}" for form in ("csv", "json")}
-    return {"table": recent(frame, view, ROWS), "links": links}
+    links = {form: f"{address}?{urlencode(_asked(view) | {'format': form})}" for form in ("csv", "json")}
+    return {"table": latest(answers, view, ROWS), "links": links}
 
 
-def recent(frame: pd.DataFrame, view: View, most: int) -> Table:
+def _asked(view: View) -> dict[str, str]:
+    """Those that a page is about; who pushed is not asked for."""
+    return view._replace(actor="").asked()
+
+
+def latest(answers: Answers, view: View, most: int) -> Table:
     """The latest deployments, each with a link to its page."""
+    frame = answers.frame("deployments", **_asked(view))
     table = listed(frame, view, COLUMNS, most)
     for row, deployment_id in zip(table.rows, frame["deployment_id"], strict=False):
-        row[0] = Cell(row[0].text, url_for("deployed.deployment", deployment_id=deployment_id))
+        row[0] = Cell(row[0].text, url_for("page.deployment", deployment_id=deployment_id))
     return table
 
 
 def _one(answers: Answers, deployment_id: str) -> pd.DataFrame:
-    frame = answers.rows("deployments", fresh=True, **_NOTHING | {"id": deployment_id})
+    frame = answers.fresh("deployments", deployment_id=deployment_id)
     frame = frame[frame["deployment_id"] == deployment_id]
     if frame.empty:
         raise NotFound("There is no such deployment.")
-    spans = {name: pd.to_timedelta(frame[name], unit="us") for name in ("duration", "lead_time")}
-    return frame.assign(**spans)
-
-
-_NOTHING: dict[str, Any] = dict.fromkeys(("id", "repositories", "rules", "status", "since", "until", "limit"))
+    return frame
 
 
 def _waits(row: pd.DataFrame) -> bool:

@@ -15,17 +15,17 @@ from logging import getLogger
 from typing import NamedTuple
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from regstats import monitoring
 from regstats.actions import Job, Outcome, act, end_of
 from regstats.agenda import span_of
 from regstats.config import NOBODY, Settings
-from regstats.events import Deployment
+from regstats.events import Change, Deployment
 from regstats.formats import code
 from regstats.ledger import Request
 from regstats.outbox import Message, Outbox
-from regstats.rules import Change, Rule, target_of
+from regstats.rules import Rule, target_of
 from regstats.stats import Stats
 from regstats.store import Store, utc_now
 from regstats.watch import Watch
@@ -212,7 +212,7 @@ class Deployer:
         due = now + span_of(rule.settle, zero=True) + span_of(rule.delay, zero=True)
         one = Deployment(
             deployment_id=deployment_id, rule=rule.name, target=target_of(rule, change), status="waiting",
-            **change._asdict(), seen_at=now, due_at=due,
+            **asdict(change), seen_at=now, due_at=due,
         )  # fmt: skip
         newest = self._newest.get((rule.name, one.target))
         if newest and newest > (change.timestamp, change.event_id):
@@ -246,7 +246,7 @@ class Deployer:
         elif request.wish == "reject":
             self._end(one, "rejected", f"{asked.by} said no")
         else:
-            approved = replace(one, status="waiting", approved_by=asked.by, due_at=self._now())
+            approved = replace(one, status="waiting", reason=None, approved_by=asked.by, due_at=self._now())
             self._put(self._told(approved, f"approved by {asked.by}"))
         request.path.unlink(missing_ok=True)
 
@@ -259,7 +259,7 @@ class Deployer:
             _log.warning("There is no such deployment, or its rule is gone.", extra={"fields": fields})
             return
         now, again = self._now(), id_of(request.deployment_id, request.asked.at.isoformat())
-        kept = {name: rows[0][name] for name in ("rule", "target", *Change._fields)}
+        kept = {name: rows[0][name] for name in ("rule", "target", *Change.__struct_fields__)}
         one = Deployment(
             deployment_id=again, status="waiting", **kept, seen_at=now, due_at=now,
             again_of=request.deployment_id, approved_by=request.asked.by,
@@ -287,7 +287,8 @@ class Deployer:
         if now - max(ready, rested) > span_of(rule.max_age, zero=True) and not one.again_of and not one.attempts:
             self._end(one, "skipped", f"it was due {_span(now - ready)} ago; max_age is {rule.max_age}")
         elif rule.approve and one.approved_by is None:
-            self._put(self._told(replace(one, status="unapproved"), "waits for somebody to approve it"))
+            waits = "waits for somebody to approve it"
+            self._put(self._told(replace(one, status="unapproved", reason=waits), waits))
             self._tell(self._open[one.deployment_id])
         else:
             self._run(one, rule, key, now)
@@ -298,7 +299,7 @@ class Deployer:
         self._put(self._told(one, f"attempt {attempts}"))
         self._running[one.deployment_id] = key
         output = self._ledger.output(one.deployment_id)
-        job = Job(rule, change_of(one), one.deployment_id, output, self._stop)
+        job = Job(rule, one, one.deployment_id, output, self._stop)
         threading.Thread(target=self._attempt, args=[job], daemon=True).start()
 
     def _attempt(self, job: Job) -> None:
@@ -392,11 +393,6 @@ def _span(span: timedelta) -> str:
 def id_of(*parts: str) -> str:
     """An id that is always the same for the same things."""
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
-
-
-def change_of(one: Deployment) -> Change:
-    """What it was done because of."""
-    return Change(**{name: getattr(one, name) for name in Change._fields})
 
 
 def messages(one: Deployment, destinations: Iterable[str], now: datetime) -> list[Message]:

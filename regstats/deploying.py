@@ -83,7 +83,7 @@ def _done(rule: Any, change: Any) -> str:
 
 
 def _of_options(given: dict[str, Any], *, delete: bool) -> Any:
-    from regstats.rules import Change
+    from regstats.events import Change
     from regstats.store import utc_now
 
     if not given["repository"] or not given["tag"]:

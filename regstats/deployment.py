@@ -8,15 +8,16 @@ import pandas as pd
 
 from regstats.agenda import span_of
 from regstats.database import sql_text
+from regstats.events import Change
 from regstats.parameters import Moment, moment
-from regstats.rules import Change, Rule, misfits, target_of
+from regstats.rules import Rule, misfits, target_of
 from regstats.stats import Stats
 
 _SHOWN = ["repository", "tag", "digest", "actor", "client_address"]
 _TEXTS = ["rule", "target", *_SHOWN]
 
 
-class Deployment(NamedTuple):
+class Expected(NamedTuple):
     """What is done, when, and because of what."""
 
     at: datetime
@@ -54,9 +55,9 @@ def backtest(
     return frame.astype({"at": "datetime64[us, UTC]", "changes": "int64"} | dict.fromkeys(_TEXTS, "str"))
 
 
-def expected(rule: Rule, happened: Iterable[Change]) -> list[Deployment]:
+def expected(rule: Rule, happened: Iterable[Change]) -> list[Expected]:
     """What a rule would have done, if no deployment took any time, all went well, and nobody had to say yes."""
-    waiting: dict[str, Deployment] = {}
+    waiting: dict[str, Expected] = {}
     done: dict[str, datetime] = {}
     found = []
     for change in happened:
@@ -71,9 +72,9 @@ def expected(rule: Rule, happened: Iterable[Change]) -> list[Deployment]:
     return sorted([*found, *waiting.values()], key=lambda one: (one.at, one.target))
 
 
-def _after(rule: Rule, target: str, change: Change, before: Deployment | None, last: datetime | None) -> Deployment:
+def _after(rule: Rule, target: str, change: Change, before: Expected | None, last: datetime | None) -> Expected:
     """The deployment that a change brings about, instead of one that still waits; the last one was at some time."""
     at = change.timestamp + span_of(rule.settle, zero=True) + span_of(rule.delay, zero=True)
     if last is not None:
         at = max(at, last + span_of(rule.cooldown, zero=True))
-    return Deployment(at, rule, target, change, 1 + (before.changes if before else 0))
+    return Expected(at, rule, target, change, 1 + (before.changes if before else 0))

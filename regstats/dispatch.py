@@ -3,11 +3,11 @@
 Any number of processes may do it for one store: one at a time does, and what it has done is remembered on disk.
 """
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from logging import getLogger
 
 import msgspec
@@ -19,6 +19,7 @@ from regstats.alerts import Entries, Facts, Told
 from regstats.briefing import Briefing, brief
 from regstats.config import Settings
 from regstats.delivery import deliver
+from regstats.journal import lock
 from regstats.outbox import Attachment, Message, Outbox
 from regstats.stats import Stats
 from regstats.store import Store, utc_now
@@ -95,7 +96,7 @@ class Dispatch:
         self._outbox.folder.mkdir(exist_ok=True)
         file = os.open(self._outbox.folder / "lock", os.O_WRONLY | os.O_CREAT, 0o640)
         try:
-            yield _locked(file, wait=wait)
+            yield lock(file, wait=wait)
         finally:
             os.close(file)
 
@@ -105,9 +106,9 @@ class Dispatch:
     def _make(self) -> None:
         state: State = self._outbox.load(State)
         for one in self._settings.report.schedule:
-            self._attempt(f"report {one.name}", lambda one=one: self._if_due(one, state))  # type: ignore[misc]
+            self._attempt(f"report {one.name}", partial(self._if_due, one, state))
         for alert in self._settings.alert:
-            self._attempt(f"alert {alert.name}", lambda alert=alert: self._look(alert, state))  # type: ignore[misc]
+            self._attempt(f"alert {alert.name}", partial(self._look, alert, state))
 
     def _attempt(self, what: str, make: Callable[[], timedelta | None]) -> None:
         """Makes one thing, unless it rests. What goes wrong with it is not in the way of others."""
@@ -160,14 +161,6 @@ class Dispatch:
             state.alerts[alert.name] = entries
             self._outbox.remember(state)
         return span_of(alert.every)
-
-
-def _locked(file: int, *, wait: bool) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _rule(one: Schedule) -> str:

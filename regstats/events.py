@@ -4,11 +4,14 @@
 """
 
 import itertools
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from msgspec import Struct
+
+_INDEX = re.compile(r"\b(index|manifest\.list)\b")
 
 TORN = "journal"
 """The source of what is no delivery: a line of the journal that was not written to its end."""
@@ -82,13 +85,40 @@ class Event(Struct, frozen=True, kw_only=True, gc=False):
     delivery_id: str
 
 
+class Change(Struct, frozen=True, gc=False):
+    """A tag that was pushed or deleted: what the view `moves` says of it."""
+
+    timestamp: datetime
+    source: str
+    repository: str
+    tag: str
+    digest: str | None
+    """What it points to from then on; None if it was deleted."""
+    before: str | None
+    """What it pointed to until then; None if nothing is known."""
+    media_type: str | None
+    actor: str | None
+    client_address: str | None
+    event_id: str
+
+    @property
+    def action(self) -> str:
+        """Push or delete."""
+        return "delete" if self.digest is None else "push"
+
+    @property
+    def kind(self) -> str:
+        """Manifest or index, by its media type."""
+        return "index" if _INDEX.search(self.media_type or "") else "manifest"
+
+
 ENDED = ("succeeded", "failed", "skipped", "superseded", "rejected")
 """What becomes of a deployment in the end."""
 STATUSES = ("waiting", "unapproved", "running", *ENDED)
 
 
-class Deployment(Struct, frozen=True, kw_only=True, gc=False):
-    """What a rule did because a tag was pushed or deleted, or why it did nothing. Attribute order is column order."""
+class Deployment(Change, frozen=True, kw_only=True, gc=False):
+    """What a rule did because of a change, or why it did nothing. Attribute order is column order."""
 
     deployment_id: str
     """The same for the same event and rule; unique."""
@@ -99,19 +129,6 @@ class Deployment(Struct, frozen=True, kw_only=True, gc=False):
     """One of STATUSES."""
     reason: str | None = None
     """Why that is so, in words."""
-    timestamp: datetime
-    """When the tag was pushed or deleted."""
-    source: str
-    repository: str
-    tag: str
-    digest: str | None
-    """None: the tag was deleted."""
-    before: str | None
-    """What the tag pointed to until then."""
-    media_type: str | None
-    actor: str | None
-    client_address: str | None
-    event_id: str
     seen_at: datetime
     """When the rule was applied."""
     due_at: datetime

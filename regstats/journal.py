@@ -183,7 +183,7 @@ def claim(segment: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _try_lock(file)
+        yield lock(file)
     finally:
         os.close(file)
 
@@ -281,9 +281,10 @@ def _create_segment(directory: Path) -> int:
     return file
 
 
-def _try_lock(file: int) -> bool:
+def lock(file: int, *, wait: bool = False) -> bool:
+    """Whether the lock of an open file is ours now; nobody else has it then."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     return True

@@ -14,14 +14,14 @@ from typing import Any
 
 from regstats import extras
 from regstats.errors import ActionError
+from regstats.requesting import is_passing
 from regstats.rules import Kubernetes
 from regstats.terminal import visible
 
 _GLANCE = 1.0  # seconds between two looks at the Deployment
 _LONGEST = 60.0  # seconds for one request
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
-_LATER = (0, 408, 409, 425, 429)
-"""Statuses below 500 that may be others another time; 0 is none at all."""
+_CONFLICT = 409  # somebody else has changed it meanwhile
 
 _extra = partial(extras.module, extra="kubernetes")
 
@@ -69,7 +69,7 @@ def _understood(client: Any) -> Iterator[None]:
     try:
         yield
     except client.ApiException as error:
-        again = error.status is None or error.status >= 500 or error.status in _LATER
+        again = not error.status or error.status == _CONFLICT or is_passing(error.status)
         raise ActionError(f"Kubernetes says: {_said(error)}", again=again) from None
     except unreachable as error:
         raise ActionError(f"Kubernetes cannot be reached: {visible(str(error))}") from None

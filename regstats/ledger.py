@@ -7,7 +7,6 @@ DATA/ledger/state                   which rules hold since when, and what was lo
 DATA/ledger/lock                    held by the process that acts
 """
 
-import fcntl
 import os
 from collections.abc import Iterator
 from datetime import datetime
@@ -19,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from regstats.events import ENDED, Deployment
+from regstats.journal import lock
 from regstats.parts import appearing
 
 _log = getLogger(__name__)
@@ -109,7 +109,7 @@ class Ledger:
         except FileNotFoundError:
             return False
         try:
-            return not locked(file)
+            return not lock(file)
         finally:
             os.close(file)
 
@@ -117,7 +117,7 @@ class Ledger:
         """The right to act, for as long as this file is open; None if somebody else has it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         file = os.open(self.folder / "lock", os.O_WRONLY | os.O_CREAT, 0o640)
-        if locked(file):
+        if lock(file):
             return file
         os.close(file)
         return None
@@ -159,15 +159,6 @@ class Ledger:
         """Durable from here on."""
         with appearing(self._state) as unseen:
             unseen.write_bytes(msgspec.json.encode(state))
-
-
-def locked(file: int) -> bool:
-    """Whether nobody else held the lock of a file, so that it is ours now."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _read(path: Path) -> Deployment | None:

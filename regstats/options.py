@@ -209,7 +209,7 @@ def _names(context: Context, parameter: Parameter, begun: str) -> list[str]:
         others = given({name: context.params.get(name) or None for name in filters})
         last = begun.rpartition(",")[2]
         return _after_comma(begun, completion.names(context.params["data"], column, last, others))
-    except Exception:  # noqa: BLE001
+    except Exception:  # noqa: BLE001 - a shell asks, in the middle of a line
         return []
 
 

@@ -16,6 +16,7 @@ from flask import Blueprint, Response, render_template, request, url_for
 from werkzeug.exceptions import HTTPException, NotFound
 
 from regstats import deployed, figures, formats
+from regstats.access import Access
 from regstats.answers import Answers
 from regstats.badges import METRICS as BADGES
 from regstats.briefing import stale
@@ -57,14 +58,14 @@ class Number(NamedTuple):
     """Against the window before; empty where that is not known."""
 
 
-def blueprint(answers: Callable[[], Answers], settings: Settings) -> Blueprint:
+def blueprint(answers: Callable[[], Answers], settings: Settings, access: Access) -> Blueprint:
     """The routes."""
     routes = Blueprint("page", __name__)
 
     @routes.get("/")
     def overview() -> str:
         view = view_asked()
-        return render_template("overview.html", **common(answers(), view), **_overview(answers(), view, settings))
+        return render_template("overview.html", **_common(answers(), view), **_overview(answers(), view, settings))
 
     @routes.get("/repositories")
     def repositories() -> str:
@@ -80,7 +81,7 @@ def blueprint(answers: Callable[[], Answers], settings: Settings) -> Blueprint:
         if metric not in METRICS:
             raise NotFound(f"There is no metric {metric!r}. There are: {', '.join(METRICS)}.")
         view = View("", "", "", "")
-        return render_template("explore.html", **common(answers(), view), **explored(answers(), metric))
+        return render_template("explore.html", **_common(answers(), view), **explored(answers(), metric))
 
     @routes.get("/charts/<name>")
     def chart(name: str) -> Response:
@@ -94,6 +95,7 @@ def blueprint(answers: Callable[[], Answers], settings: Settings) -> Blueprint:
         response.cache_control.no_store = True
         return response
 
+    deployed.add(routes, answers, settings, access, _common)
     routes.add_app_template_filter(visible, "visible")
     return routes
 
@@ -103,7 +105,7 @@ def wrong(error: HTTPException) -> str:
     return render_template("error.html", title=error.name, detail=error.description)
 
 
-def common(answers: Answers, view: View) -> dict[str, Any]:
+def _common(answers: Answers, view: View) -> dict[str, Any]:
     """What every page needs."""
     return {
         "view": view,
@@ -152,9 +154,8 @@ def _overview(answers: Answers, view: View, settings: Settings) -> dict[str, Any
 
 def _deployments(answers: Answers, view: View, settings: Settings) -> Table | None:
     """The latest; None where no rule is, and none ever was."""
-    asked = view.window() | ({"repository": view.repository} if view.repository else {})
-    frame = answers.frame("deployments", **asked)
-    return deployed.recent(frame, view, _LEADERS) if settings.deploy or len(frame) else None
+    table = deployed.latest(answers, view, _LEADERS)
+    return table if settings.deploy or table.rows else None
 
 
 def _changes(answers: Answers, asked: dict[str, str]) -> list[Number]:
@@ -258,7 +259,7 @@ def _one_or_many(answers: Answers, settings: Settings, column: str) -> str:
     exact = view._replace(**{column: exactly(name)})
     told = _repository(answers, settings, name, exact) if column == "repository" else _actor(answers, name, exact)
     view = view._replace(**{"repository": "", "actor": "", column: name})
-    return render_template(f"{column}.html", **common(answers, view), name=name, **told)
+    return render_template(f"{column}.html", **_common(answers, view), name=name, **told)
 
 
 _METRICS = {"repository": "repositories", "actor": "activity"}
@@ -279,7 +280,7 @@ def _list(answers: Answers, view: View, column: str) -> str:
         title, rows = "Repositories", listed(maintained(answers, asked), view, _REPOSITORIES, ROWS)
     else:
         title, rows = "Actors", listed(answers.frame(metric, **asked), view, _ACTORS, ROWS)
-    return render_template("list.html", **common(answers, view), title=title, table=rows, links=links)
+    return render_template("list.html", **_common(answers, view), title=title, table=rows, links=links)
 
 
 def _repository(answers: Answers, settings: Settings, name: str, view: View) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A registry, as a client sees it: what does a tag point to?"""
 
-import base64
 import re
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin
@@ -9,8 +8,8 @@ import msgspec
 
 from regstats.agenda import revealed
 from regstats.errors import ActionError, ConfigError
-from regstats.requesting import Answer, UnreachableError, ask, is_address
-from regstats.rules import Place
+from regstats.requesting import Answer, UnreachableError, ask, basic, bearer, is_address, is_passing
+from regstats.rules import Registry
 
 _ACCEPTED = ", ".join(
     f"application/vnd.{kind}+json"
@@ -22,22 +21,22 @@ _ACCEPTED = ", ".join(
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
-def digest_of(place: Place, repository: str, tag: str, timeout: float) -> str | None:
+def digest_of(registry: Registry, repository: str, tag: str, timeout: float) -> str | None:
     """What a tag points to; None if it is not there. Raises ActionError where the registry does not say.
 
     Distribution specification, "Checking if content exists in the registry"; a token is got where it asks for one.
     """
-    url = urljoin(place.url, f"/v2/{quote(repository)}/manifests/{quote(tag, safe='')}")
+    url = urljoin(registry.url, f"/v2/{quote(repository)}/manifests/{quote(tag, safe='')}")
     if not is_address(url):
         raise ConfigError("The url of a registry does not begin with https:// or http://.")
-    answer = _asked(url, _login(place), timeout)
+    answer = _asked(url, _login(registry), timeout)
     challenge = _header(answer, "WWW-Authenticate")
     if answer.status == 401 and challenge.lower().startswith("bearer "):
-        answer = _asked(url, _token(place, challenge, timeout), timeout)
+        answer = _asked(url, _token(registry, challenge, timeout), timeout)
     if answer.status == 404:
         return None
     if answer.status != 200:
-        raise ActionError(f"the registry answered {answer.status}", again=answer.status >= 500 or answer.status == 429)
+        raise ActionError(f"the registry answered {answer.status}", again=is_passing(answer.status))
     return _header(answer, "Docker-Content-Digest") or None
 
 
@@ -48,26 +47,25 @@ def _asked(url: str, authorization: dict[str, str], timeout: float, method: str 
         raise ActionError(f"the registry cannot be reached: {error}") from None
 
 
-def _login(place: Place) -> dict[str, str]:
-    if place.user is None:
+def _login(registry: Registry) -> dict[str, str]:
+    if registry.user is None:
         return {}
-    login = f"{place.user}:{revealed(place.password or '')}"
-    return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+    return basic(registry.user, revealed(registry.password or ""))
 
 
-def _token(place: Place, challenge: str, timeout: float) -> dict[str, str]:
+def _token(registry: Registry, challenge: str, timeout: float) -> dict[str, str]:
     """What a registry's token service gives for what the registry asks for."""
     asked = dict(_PARAMETER.findall(challenge))
     realm = asked.pop("realm", "")
     if not is_address(realm):
         raise ActionError("the registry asks for a token, and does not say where it is to be had", again=False)
-    answer = _asked(f"{realm}?{urlencode(asked)}", _login(place), timeout, "GET")
+    answer = _asked(f"{realm}?{urlencode(asked)}", _login(registry), timeout, "GET")
     try:
         given: dict[str, Any] = msgspec.json.decode(answer.body)
-        return {"Authorization": f"Bearer {given.get('token') or given['access_token']}"}
+        return bearer(given.get("token") or given["access_token"])
     except (msgspec.DecodeError, KeyError, AttributeError):
         why = f"the registry's token service answered {answer.status}"
-        raise ActionError(why, again=answer.status >= 500) from None
+        raise ActionError(why, again=is_passing(answer.status)) from None
 
 
 def _header(answer: Answer, name: str) -> str:

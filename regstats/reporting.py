@@ -206,11 +206,11 @@ def alert_test(name: str | None, data: str, file: Path | None, since: str | None
     if name not in {None, *known}:
         raise ParameterError(f"There is no [[alert]] {name!r}. There are: {', '.join(known) or 'none'}.")
     for one in [known[name]] if name else known.values():
-        told = work(f"Looking at {one.name}", lambda _, one=one: _rehearsed(one, settings, since))  # type: ignore[misc]
+        told = work(f"Looking at {one.name}", partial(_rehearsed, one, settings, since))
         click.echo("".join(f"{line}\n" for line in told or [f"{one.name}: nothing to tell."]), nl=False)
 
 
-def _rehearsed(one: agenda.Alert, settings: config.Settings, since: str | None) -> list[str]:
+def _rehearsed(one: agenda.Alert, settings: config.Settings, since: str | None, _: object) -> list[str]:
     from regstats import alerts
     from regstats.parameters import moment
     from regstats.stats import Stats

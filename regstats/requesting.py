@@ -3,6 +3,7 @@
 An address may be a secret: chats have webhooks that let in whoever knows them.
 """
 
+import base64
 import http.client
 import re
 import urllib.error
@@ -32,6 +33,21 @@ class Answer(NamedTuple):
 
 class UnreachableError(Exception):
     """There was no answer, and why."""
+
+
+def is_passing(status: int) -> bool:
+    """Whether an error may be none another time: of the server, too early, too often, too slow."""
+    return status >= 500 or status in (408, 425, 429)
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    """The header that shows who asks."""
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The same with a token."""
+    return {"Authorization": f"Bearer {token}"}
 
 
 def is_address(url: str) -> bool:

@@ -4,47 +4,20 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta, Struct, structs, to_builtins
-from semantic_version import NpmSpec, Version  # type: ignore[import-untyped]
+from semantic_version import NpmSpec, Version
 
 from regstats.agenda import Name, span_of
-from regstats.events import Event
+from regstats.events import Change, Event
 
 Globs = str | list[str]
 """One, or several of which one must fit."""
 
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
-_INDEX = re.compile(r"\b(index|manifest\.list)\b")
-
-
-class Change(NamedTuple):
-    """A tag that was pushed or deleted: a row of the view `moves`."""
-
-    timestamp: datetime
-    source: str
-    repository: str
-    tag: str
-    digest: str | None
-    """What it points to from then on; None if it was deleted."""
-    before: str | None
-    """What it pointed to until then; None if nothing is known."""
-    media_type: str | None
-    actor: str | None
-    client_address: str | None
-    event_id: str
-
-    @property
-    def action(self) -> str:
-        """Push or delete."""
-        return "delete" if self.digest is None else "push"
-
-    @property
-    def kind(self) -> str:
-        """Manifest or index, by its media type."""
-        return "index" if _INDEX.search(self.media_type or "") else "manifest"
 
 
 def of_event(event: Event) -> Change | None:
@@ -52,12 +25,13 @@ def of_event(event: Event) -> Change | None:
     is_push = event.action == "push" and event.kind in ("manifest", "index")
     if event.tag is None or not (is_push or event.action == "delete"):
         return None
-    own: dict[str, Any] = {name: getattr(event, name) for name in Change._fields if name not in ("digest", "before")}
+    shared = set(Change.__struct_fields__) - {"digest", "before"}
+    own: dict[str, Any] = {name: getattr(event, name) for name in shared}
     own |= {"digest": event.digest, "before": None} if is_push else {"digest": None, "before": event.digest}
     return Change(**own)
 
 
-FIELDS = (*Change._fields, "action", "kind", "rule")
+FIELDS = (*Change.__struct_fields__, "action", "kind", "rule")
 """What `{…}` may name in what is done."""
 
 
@@ -115,8 +89,8 @@ class Http(Struct, frozen=True, forbid_unknown_fields=True):
     """HMAC-SHA256 of the body in `X-Hub-Signature-256`; likewise."""
 
 
-class Place(Struct, frozen=True, forbid_unknown_fields=True):
-    """A registry, `registry = {…}`."""
+class Registry(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a registry is, `registry = {…}`."""
 
     url: str
     """`https://registry.example:5000`."""
@@ -193,7 +167,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     target: str | None = None
     """What is deployed to: one thing at a time for each, and of several of a rule that wait the newest. Without it the
     repository, for this rule alone; rules with the same target wait for one another."""
-    registry: Place | None = None
+    registry: Registry | None = None
     """Where it is looked up first whether the tag points to what was pushed. Events are sent before it does."""
     to: list[str] = []
     """Destinations that are told of the outcome."""
@@ -252,17 +226,20 @@ def values(rule: Rule, change: Change) -> dict[str, str]:
 # Matching
 
 
-class _Test(NamedTuple):
-    """What is asked of a change, in words, and whether it is so."""
+class _Condition(NamedTuple):
+    """Something that a rule asks of a change."""
 
     wanted: str
-    had: str
-    fits: bool
+    """In words."""
+    had: Callable[[Change], str]
+    """What there is instead, in words."""
+    holds: Callable[[Change], bool]
 
 
 def misfits(rule: Rule, change: Change) -> list[str]:
     """Why a rule does not apply to a change, in words; nothing if it does."""
-    return [f"{test.had}, not {test.wanted}" for test in _tests(rule.match, change) if not test.fits]
+    failed = (condition for condition in _conditions(rule.match) if not condition.holds(change))
+    return [f"{condition.had(change)}, not {condition.wanted}" for condition in failed]
 
 
 def is_about(rule: Rule, repository: str) -> bool:
@@ -277,33 +254,39 @@ def may_apply(rule: Rule, event: Event) -> bool:
         return is_about(rule, event.repository)
     change = of_event(event)
     loose = structs.replace(rule.match, changed=False)
-    return change is not None and all(test.fits for test in _tests(loose, change))
+    return change is not None and all(condition.holds(change) for condition in _conditions(loose))
 
 
-def _tests(match: Match, change: Change) -> list[_Test]:
-    globs = {
-        name: (_listed(getattr(match, name)), getattr(change, name))
-        for name in ("repository", "tag", "actor", "source", "media_type")
-    }
-    tests = [
-        _Test(f"{name} {_or(wanted)}", f"{name} {_shown(had)}", had is not None and _fits(had, wanted))
-        for name, (wanted, had) in globs.items()
-        if wanted
+def _conditions(match: Match) -> list[_Condition]:
+    named = [(name, _listed(getattr(match, name))) for name in ("repository", "tag", "actor", "source", "media_type")]
+    return [
+        *(_globs(name, globs) for name, globs in named if globs),
+        *(make(wanted) for name, make in _SPECIAL.items() if (wanted := getattr(match, name))),
     ]
-    tests += [make(wanted, change) for name, make in _SPECIAL.items() if (wanted := getattr(match, name))]
-    return tests
+
+
+def _globs(name: str, globs: list[str]) -> _Condition:
+    def holds(change: Change) -> bool:
+        had = getattr(change, name)
+        return had is not None and _fits(had, globs)
+
+    return _Condition(f"{name} {_or(globs)}", lambda change: f"{name} {_shown(getattr(change, name))}", holds)
 
 
 def _fits(text: str, globs: list[str]) -> bool:
     return any(fnmatchcase(text, glob) for glob in globs)
 
 
-def _regex(wanted: str, change: Change) -> _Test:
-    return _Test(f"a tag like {wanted!r}", f"tag {change.tag!r}", re.fullmatch(wanted, change.tag) is not None)
+def _tag(change: Change) -> str:
+    return f"tag {change.tag!r}"
 
 
-def _semver(wanted: str, change: Change) -> _Test:
-    return _Test(f"a version {wanted!r}", f"tag {change.tag!r}", _in_range(change.tag, wanted))
+def _regex(wanted: str) -> _Condition:
+    return _Condition(f"a tag like {wanted!r}", _tag, lambda change: re.fullmatch(wanted, change.tag) is not None)
+
+
+def _semver(wanted: str) -> _Condition:
+    return _Condition(f"a version {wanted!r}", _tag, lambda change: _in_range(change.tag, wanted))
 
 
 def _in_range(tag: str, wanted: str) -> bool:
@@ -316,10 +299,13 @@ def _in_range(tag: str, wanted: str) -> bool:
         return False
 
 
-def _networks(wanted: Globs, change: Change) -> _Test:
+def _networks(wanted: Globs) -> _Condition:
     networks = _listed(wanted)
-    had = change.client_address
-    return _Test(f"from {_or(networks)}", f"from {_shown(had)}", _is_in(had, networks))
+    return _Condition(
+        f"from {_or(networks)}",
+        lambda change: f"from {_shown(change.client_address)}",
+        lambda change: _is_in(change.client_address, networks),
+    )
 
 
 def _is_in(address: str | None, networks: list[str]) -> bool:
@@ -329,20 +315,23 @@ def _is_in(address: str | None, networks: list[str]) -> bool:
         return False
 
 
-def _equal(name: str) -> Callable[[str, Change], _Test]:
-    return lambda wanted, change: _Test(f"a {wanted}", f"a {getattr(change, name)}", getattr(change, name) == wanted)
+def _equal(name: str, wanted: str) -> _Condition:
+    return _Condition(
+        f"a {wanted}", lambda change: f"a {getattr(change, name)}", lambda change: getattr(change, name) == wanted
+    )
 
 
-def _changed(_: bool, change: Change) -> _Test:
-    return _Test("a new digest", "the digest that the tag has already", change.digest != change.before)
+def _changed(_: bool) -> _Condition:
+    had = "the digest that the tag has already"
+    return _Condition("a new digest", lambda _: had, lambda change: change.digest != change.before)
 
 
-_SPECIAL: dict[str, Callable[[Any, Change], _Test]] = {
+_SPECIAL: dict[str, Callable[[Any], _Condition]] = {
     "tag_regex": _regex,
     "semver": _semver,
     "networks": _networks,
-    "action": _equal("action"),
-    "kind": _equal("kind"),
+    "action": partial(_equal, "action"),
+    "kind": partial(_equal, "kind"),
     "changed": _changed,
 }
 
@@ -372,12 +361,8 @@ def does(rule: Rule) -> str:
 
 def explained(rule: Rule) -> str:
     """A rule as a sentence."""
-    tests = _tests(rule.match, _ANY)
-    what = ", ".join(test.wanted for test in tests)
+    what = ", ".join(condition.wanted for condition in _conditions(rule.match))
     more = f" and {rule.delay} more" if span_of(rule.delay, zero=True) else ""
     approved = ", if somebody approves it" if rule.approve else ""
     when = f"{rule.settle}{more} after the last one for the same {rule.target or 'repository'}{approved}"
     return f"{rule.name}: {what}: {does(rule)}, {when}"
-
-
-_ANY = Change(datetime.min, "", "", "", "", "", "", "", "", "")  # noqa: DTZ901 - only for the words

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from regstats import extras
 from regstats.errors import ActionError
+from regstats.requesting import is_passing
 from regstats.rules import DockerService
 from regstats.terminal import visible
 
@@ -22,6 +23,7 @@ _STEADY = 5.0
 """Seconds that the tasks have to run where Docker does not watch an update, as the `docker` command has it."""
 _LONGEST = 60.0  # seconds for one request
 _FAILED = ("failed", "rejected")
+_CONFLICT = 409  # somebody else has changed it meanwhile
 _PAUSED = ("paused", "rollback_paused")
 _MOVING = ("updating", "rollback_started")
 """Docker itself decides what becomes of tasks that fail."""
@@ -59,8 +61,8 @@ def _understood(docker: Any) -> Iterator[None]:
         yield
     except docker.errors.APIError as error:
         why = visible(str(error.explanation or error))
-        is_passing = (error.status_code or 500) >= 500 or error.status_code in (408, 409, 429)
-        raise ActionError(f"Docker says: {why}", again=is_passing and "not a swarm manager" not in why) from None
+        again = error.status_code == _CONFLICT or is_passing(error.status_code or 500)
+        raise ActionError(f"Docker says: {why}", again=again and "not a swarm manager" not in why) from None
     except docker.errors.DockerException as error:
         # What it meets when it asks for the version is wrapped; anything else is wrong in the settings.
         raise ActionError(f"Docker: {visible(str(error))}", again=isinstance(error.__cause__, OSError)) from None

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from regstats.events import Event
-from regstats.rules import Change, of_event
+from msgspec.structs import replace
+
+from regstats.events import Change, Event
+from regstats.rules import of_event
 
 
 class Tip(NamedTuple):
@@ -65,4 +67,4 @@ class Tips:
             self._unsure.add(place)
             return None
         self._tips[key] = tip_of(change)
-        return change._replace(before=known.digest if known else None)
+        return replace(change, before=known.digest if known else None)

@@ -42,8 +42,7 @@ def url(endpoint: str, view: View | None = None, **others: str) -> str:
     """The address of a page, with the same window and what else is said. Empty values are left out."""
     asked = (view.window() if view else {}) | others
     said = {name: text for name, text in asked.items() if text and (name, text) != ("since", _WINDOW)}
-    blueprint = "deployed" if endpoint == "deployments" else "page"
-    return url_for(f"{blueprint}.{endpoint}") + (f"?{urlencode(said)}" if said else "")
+    return url_for(f"page.{endpoint}") + (f"?{urlencode(said)}" if said else "")
 
 
 class Chart(NamedTuple):

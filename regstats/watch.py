@@ -11,11 +11,11 @@ from cachetools import LRUCache
 
 from regstats.agenda import span_of
 from regstats.database import sql_text
-from regstats.events import Event
+from regstats.events import Change, Event
 from regstats.journal import Tail
 from regstats.ledger import Since, State
 from regstats.payloads import understand
-from regstats.rules import Change, Rule, is_about, may_apply, misfits
+from regstats.rules import Rule, is_about, may_apply, misfits
 from regstats.stats import Stats
 from regstats.store import Store
 from regstats.tips import Tip, Tips, tip_of

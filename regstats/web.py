@@ -15,7 +15,7 @@ from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, ServiceUnavailable
 from werkzeug.wrappers import Response as AnyResponse
 
-from regstats import api, assets, badges, deployed, pages
+from regstats import api, assets, badges, pages
 from regstats.access import Access, harden
 from regstats.answers import Answers, Kept
 from regstats.collector import RETRY_AFTER, problem
@@ -49,10 +49,9 @@ def create(settings: Settings, access: Access) -> Flask:
     parts: dict[Part, Callable[[], Blueprint]] = {
         "api": lambda: api.blueprint(answers),
         "badge": lambda: badges.blueprint(answers),
-        "page": lambda: pages.blueprint(answers, settings),
+        "page": lambda: pages.blueprint(answers, settings, access),
     }
-    more = deployed.blueprint(answers, settings, access, pages.common)
-    for part, make in [*parts.items(), ("page", lambda: more)]:
+    for part, make in parts.items():
         routes = make()
         _guard(routes, part, access, said, settings.read.cache / 4)
         app.register_blueprint(routes)
@@ -100,7 +99,7 @@ def _failed(error: Exception) -> AnyResponse:
     """An error for a program, or for a person if that is who asks."""
     known = _understood(error)
     form = request.accept_mimetypes.best_match(["application/problem+json", "text/html"])
-    if request.blueprint in ("page", "deployed", None) and form == "text/html":
+    if request.blueprint in ("page", None) and form == "text/html":
         return problem(known, pages.wrong(known))
     return problem(known)
 

@@ -21,8 +21,9 @@ from servers import free_port, wait_until
 from regstats import actions, kube, swarm
 from regstats.actions import Job, act, arguments
 from regstats.errors import ActionError, ConfigError
-from regstats.ledger import locked
-from regstats.rules import Change, Rule
+from regstats.events import Change
+from regstats.journal import lock
+from regstats.rules import Rule
 
 NASTY = ["1;rm -rf ~", "$(id)", "`id`", "a\nb", "x" * 128, "' \" \\", "{tag}{actor}", "*", "| tee /tmp/x", "%s%n"]
 NASTY += ["ü\u202e"]
@@ -151,10 +152,10 @@ def test_it_holds_a_lock_as_long_as_it_runs(do, tmp_path):
     thread.start()
     wait_until(begun.exists, "the command")
     with do.output.open("ab") as file:
-        assert not locked(file.fileno())
+        assert not lock(file.fileno())
         go.touch()
         thread.join()
-        assert locked(file.fileno())
+        assert lock(file.fileno())
 
 
 def test_one_that_says_too_much_fills_no_disk(do, monkeypatch):

@@ -18,7 +18,8 @@ from regstats import check
 from regstats.actions import Outcome, act
 from regstats.config import Settings
 from regstats.deployer import Deployer
-from regstats.ledger import Asked, locked
+from regstats.journal import lock
+from regstats.ledger import Asked
 from regstats.outbox import Outbox
 from regstats.rebuild import rebuild
 from regstats.sealing import seal
@@ -445,7 +446,7 @@ def test_what_still_runs_is_waited_for(world):
     output = one.store.ledger.output(one.rows("deployment_id")[0])
     output.write_text("half done\n")
     with output.open("ab") as file:
-        assert locked(file.fileno())
+        assert lock(file.fileno())
         one.restart()
         one.push(tag="2")
         one.tick(10)

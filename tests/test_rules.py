@@ -14,8 +14,9 @@ from test_cli import run  # noqa: F401
 from regstats.config import load
 from regstats.deployment import backtest, expected
 from regstats.errors import ConfigError
+from regstats.events import Change
 from regstats.payloads import understand
-from regstats.rules import Change, Match, Rule, explained, filled, misfits, of_event
+from regstats.rules import Match, Rule, explained, filled, misfits, of_event
 from regstats.stats import Stats
 
 SECOND = timedelta(seconds=1)
@@ -107,7 +108,7 @@ def test_a_tag_is_an_argument(tag):
 
 def test_what_is_missing_is_empty():
     """And every field can be named."""
-    text = " ".join(f"{{{name}}}" for name in ("rule", "action", "kind", *Change._fields))
+    text = " ".join(f"{{{name}}}" for name in ("rule", "action", "kind", *Change.__struct_fields__))
     told = f"app push manifest {NOW.isoformat()} default team/app 1.3 sha256:new sha256:old {MANIFEST}  10.0.0.7 e"
     assert told == filled(text, rule(["x", text]), change(actor=None))
 

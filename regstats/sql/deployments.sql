@@ -4,7 +4,8 @@
 -- lead_time: of those that were not asked for by hand.
 -- duration: from the first attempt to the end; lead_time: from the push to the end; both in microseconds.
 select
-  * exclude (history, us, date), array_to_string(history, chr(10)) as history,
+  deployment_id, rule, target, status, reason,
+  * exclude (deployment_id, rule, target, status, reason, history, us, date), array_to_string(history, chr(10)) as history,
   epoch_us(finished_at) - epoch_us(started_at) as duration,
   case when status = 'succeeded' and again_of is null then epoch_us(finished_at) - us end as lead_time
 from deployments
