@@ -7,6 +7,7 @@ words of a shell, and never options; in an address they are quoted; in a body th
 import hashlib
 import hmac
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -18,7 +19,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from regstats import kube, swarm
+from regstats import extras, kube, swarm
 from regstats.agenda import revealed, span_of
 from regstats.errors import ActionError, ConfigError, MissingExtraError
 from regstats.events import Change
@@ -73,6 +74,22 @@ def act(job: Job) -> Outcome:
         return Outcome(ok=False, why=str(error), again=False)
     except ActionError as error:
         return Outcome(ok=False, why=str(error), output="\n".join(job.said), again=error.again)
+
+
+_PACKAGES = {"docker_service": "docker", "kubernetes": "kubernetes"}
+"""What an action needs, which is also the name of its extra."""
+
+
+def lacks(rule: Rule) -> str | None:
+    """What a rule needs and this machine does not have, in words; None if it has all."""
+    if rule.command and shutil.which(rule.command[0]) is None:
+        return f"there is no program {rule.command[0]} here"
+    try:
+        for action in rule.actions.keys() & _PACKAGES.keys():
+            extras.module(_PACKAGES[action], _PACKAGES[action])
+    except MissingExtraError as error:
+        return str(error)
+    return None
 
 
 def _acted(job: Job) -> Outcome:

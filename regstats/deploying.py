@@ -31,11 +31,14 @@ def _rules(file: Path | None, name: str | None = None) -> dict[str, Any]:
 @deploy.command("check")
 @options.config
 def deploy_check(file: Path | None) -> None:
-    """Says what each rule does, if all of them are right."""
+    """Says what each rule does, if all of them are right; and what they need that is not here."""
+    from regstats.actions import lacks
     from regstats.rules import explained
 
     for rule in _rules(file).values():
         click.echo(visible(explained(rule)))
+        if missing := lacks(rule):
+            click.echo(visible(f"{rule.name}: {missing}"), err=True)
 
 
 @deploy.command("test")

@@ -111,9 +111,15 @@ class Upkeep:
         self._sender.tick()
 
     def _deploy(self) -> None:
+        from regstats.actions import lacks
         from regstats.deployer import Deployer
 
-        self._deployer = self._deployer or Deployer(self._store, self._settings, self._now)
+        if self._deployer is None:
+            self._deployer = Deployer(self._store, self._settings, self._now)
+            for rule in self._settings.deploy:
+                if missing := lacks(rule):
+                    fields = {"rule": rule.name, "missing": missing}
+                    _log.warning("A rule of deployment will fail.", extra={"fields": fields})
         self._deployer.tick()
 
     def _report(self) -> None:

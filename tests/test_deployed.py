@@ -1,6 +1,7 @@
 """The pages and the route of deployments, and who may let something be deployed there."""
 
 import json
+import sys
 from datetime import timedelta
 
 import msgspec
@@ -238,3 +239,26 @@ def test_by_command_where_no_collector_runs(call, store, tmp_path):
     assert (1, True) == (failed.exit_code, "approved_by     alice" in failed.stdout), failed.output
     assert "status          rejected" in call("reject", "dddd2", "--by", "alice")
     assert "it\n" == json.loads(call("log", "dddd1", "--format", "json"))[0]["output"]
+
+
+def test_check_says_what_is_missing_here(run_check, monkeypatch):
+    monkeypatch.setitem(sys.modules, "docker", None)
+    service = 'docker_service = { name = "x", image = "x" }'
+    done = run_check('command = ["/nowhere/deploy"]', service, 'command = ["sh"]')
+    assert 0 == done.exit_code
+    first, second = done.stderr.splitlines()
+    assert "r0: there is no program /nowhere/deploy here" == first
+    assert second.startswith("r1: This needs docker, which is not installed. Install it with: ")
+    assert 3 == len(done.stdout.splitlines())
+
+
+@pytest.fixture
+def run_check(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run_check(*actions):
+        rules = [f'[[deploy]]\nname = "r{n}"\nmatch = {{}}\n{action}\n' for n, action in enumerate(actions)]
+        (tmp_path / "regstats.toml").write_text("".join(rules))
+        return CliRunner().invoke(main, ["deploy", "check"])
+
+    return run_check
