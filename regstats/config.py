@@ -53,11 +53,16 @@ def _listed(lists: Struct) -> str:
     return "; ".join(f"{name} {', '.join(values)}" for name, values in named.items())
 
 
+_NO_CLIENTS = ("Go-http-client/*", "harbor-registry-client", "regstats/*")
+
+
 class Exclude(Struct, frozen=True, forbid_unknown_fields=True):
     """Who is not counted, `[exclude]`: by client, actor or network. A pull through a proxy is counted at the proxy."""
 
-    clients: list[str] = msgspec.field(default_factory=lambda: ["Go-http-client/*", "harbor-registry-client"])
-    """Globs of user agents, or names of clients: `trivy`."""
+    clients: list[str] = msgspec.field(
+        default_factory=lambda: ["Go-http-client/*", "harbor-registry-client", "regstats/*"]
+    )
+    """Globs of user agents, or names of clients: `trivy`. `regstats/…` is what `regstats images` looks with."""
     actors: list[str] = []
     """Globs of names."""
     networks: list[str] = []

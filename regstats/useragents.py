@@ -25,6 +25,8 @@ _CLIENTS = {
     "cosign": "cosign",
     "trivy": "trivy",
     "harbor-registry-client": "harbor",
+    "regstats": "regstats",
+    "regstats-images": "regstats",
     "azurecontainerregistry": "acr",
     "go-http-client": "go-http-client",
     "curl": "curl",

@@ -88,9 +88,9 @@ def test_an_excluded_push_still_moves_the_tag(store):
 def test_every_frame_names_who_is_excluded(stats_of):
     """So that nobody wonders."""
     stats = stats_of(make_event())
-    expected = {"clients": ["Go-http-client/*", "harbor-registry-client"], "actors": [], "networks": []}
+    expected = {"clients": ["Go-http-client/*", "harbor-registry-client", "regstats/*"], "actors": [], "networks": []}
     assert expected == stats.pulls().attrs["excluded"] == stats.cadence().attrs["excluded"]
-    assert "clients Go-http-client/*, harbor-registry-client" == str(stats.exclude)
+    assert "clients Go-http-client/*, harbor-registry-client, regstats/*" == str(stats.exclude)
     assert "nobody" == str(NOBODY)
 
 

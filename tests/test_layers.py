@@ -9,7 +9,7 @@ import regstats
 
 ROOT = Path(regstats.__file__).parent
 ORDER = """
-    errors extras events agenda rules config addresses useragents
+    errors extras events agenda rules config addresses useragents names
     payloads.distribution payloads
     journal parts ledger store sealing
     database accounting moves compact rebuild check
@@ -17,7 +17,7 @@ ORDER = """
     sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__
     engine parameters metrics queries series stats
     terminal formats exports figures charts notebook briefing printing report
-    logs monitoring requesting registry outbox delivery schedule alerts dispatch
+    logs monitoring requesting credentials session registry outbox delivery schedule alerts dispatch
     swarm kube deployment actions tips watch deployer
     totals senders access connections collector status
     answers openapi api badges assets views explore deployed pages web app upkeep server demo

@@ -340,7 +340,11 @@ def test_a_frame_says_what_was_asked(stats_of):
         "until": None,
         "interval": "week",
         "tz": "UTC",
-        "excluded": {"clients": ["Go-http-client/*", "harbor-registry-client"], "actors": [], "networks": []},
+        "excluded": {
+            "clients": ["Go-http-client/*", "harbor-registry-client", "regstats/*"],
+            "actors": [],
+            "networks": [],
+        },
     } == attributes
 
 

@@ -23,6 +23,8 @@ DOCKERD = (
         ("Go-http-client/1.1", ("go-http-client", "1.1")),
         ("harbor-registry-client", ("harbor", None)),
         ("curl/7.88.1", ("curl", "7.88.1")),
+        ("regstats/0.1.0", ("regstats", "0.1.0")),
+        ("regstats-images/0.1.0", ("regstats", "0.1.0")),
         ("docker", ("docker", None)),
         ("somebody/1.0", ("other", None)),
         ("<script>alert(1)</script>", ("other", None)),
