@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from regstats import config, deploying, options, reporting
+from regstats import config, deploying, imaging, options, reporting
 from regstats.errors import ConfigError, ParameterError, RegstatsError
 from regstats.metrics import METRICS, Metric
 from regstats.parameters import FILTERS
@@ -377,5 +377,5 @@ def _metric_command(name: str, metric: Metric) -> None:
 
 for _name, _metric in METRICS.items():
     _metric_command(_name, _metric)
-for _command in (reporting.report, reporting.alert, reporting.outbox, deploying.deploy):
+for _command in (reporting.report, reporting.alert, reporting.outbox, deploying.deploy, imaging.images):
     main.add_command(_command)

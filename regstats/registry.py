@@ -22,7 +22,8 @@ from regstats.terminal import visible
 _OCI, _DOCKER = "application/vnd.oci.image", "application/vnd.docker.distribution.manifest"
 INDEXES = (f"{_OCI}.index.v1+json", f"{_DOCKER}.list.v2+json")
 MANIFESTS = (f"{_OCI}.manifest.v1+json", f"{_DOCKER}.v2+json")
-_ACCEPTED = ", ".join((*INDEXES, *MANIFESTS, "application/vnd.oci.artifact.manifest.v1+json"))
+KNOWN = (*INDEXES, *MANIFESTS, "application/vnd.oci.artifact.manifest.v1+json")
+_ACCEPTED = ", ".join(KNOWN)
 _BYTES = "application/octet-stream"
 _PAGE = 1000  # names that are asked for at once
 _DIGESTS = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
@@ -132,29 +133,35 @@ class Client:
 
     def digest(self, repository: str, reference: str) -> str | None:
         """What a tag points to; None if it is not there."""
+        found = self.head(repository, reference)
+        return found.digest if found else None
+
+    def head(self, repository: str, reference: str) -> Descriptor | None:
+        """The same with media type and size of the manifest."""
         with self._session.asked("HEAD", _manifest(repository, reference), accept=_ACCEPTED, gone=(404,)) as answer:
             if answer.status_code == 404:
                 return None
-            said = answer.headers.get("Docker-Content-Digest")
+            said, kind = answer.headers.get("Docker-Content-Digest"), _media_type(answer)
+            size = answer.headers.get("Content-Length", "")
         if said and not is_digest(said):
             raise ActionError(f"{self.registry} says {visible(said)!r}, which is no digest.", again=False)
-        if said:
-            return said
-        found = self.manifest(repository, reference)  # old registries do not say it
-        return found.digest if found else None
+        if said and kind in KNOWN:
+            return Descriptor(said, kind, int(size) if size.isdigit() else 0)
+        found = self.manifest(repository, reference)  # old registries do not say everything
+        return Descriptor(found.digest, found.media_type, len(found.body)) if found else None
 
     def manifest(self, repository: str, reference: str) -> Manifest | None:
         """A manifest by tag or digest; None if it is not there. Its bytes are what its digest says."""
         with self._session.asked("GET", _manifest(repository, reference), accept=_ACCEPTED, gone=(404,)) as answer:
             if answer.status_code == 404:
                 return None
-            body, kind = self._session.body(answer), answer.headers.get("Content-Type", "").partition(";")[0].strip()
+            body, kind = self._session.body(answer), _media_type(answer)
             said = reference if ":" in reference else answer.headers.get("Docker-Content-Digest", "")
         made = digest_as(said, body)
         if said and made != said:
             why = f"{self.registry} gives other bytes for {repository} {visible(reference)} than {visible(said)}"
             raise ActionError(f"{why}: {made}.", again=False)
-        if kind not in _ACCEPTED:  # an old registry's text/plain
+        if kind not in KNOWN:  # an old registry's text/plain
             kind = Manifest(made, kind, body).content.media_type or kind
         return Manifest(made, kind, body)
 
@@ -278,6 +285,10 @@ def _hash_of(digest: str, body: bytes = b"") -> Any:
     if kind not in _DIGESTS:
         raise ActionError(f"Digests such as {visible(digest)} are not known here.", again=False)
     return _DIGESTS[kind](body)
+
+
+def _media_type(answer: Any) -> str:
+    return str(answer.headers.get("Content-Type", "")).partition(";")[0].strip()
 
 
 def _manifest(repository: str, reference: str) -> str:

@@ -18,11 +18,12 @@ ORDER = """
     engine parameters metrics queries series stats
     terminal formats exports figures charts notebook briefing printing report
     logs monitoring requesting credentials session registry outbox delivery schedule alerts dispatch
+    inventory engines plans images usage pruning
     swarm kube deployment actions tips watch deployer
     totals senders access connections collector status
     answers openapi api badges assets views explore deployed pages web app upkeep server demo
     notebooks lab notebook_report
-    completion options reporting deploying cli __main__ __init__
+    completion options reporting deploying imaging cli __main__ __init__
 """.split()
 
 

@@ -227,22 +227,14 @@ def skopeo(registry, tmp_path):
 def podman(registry, tmp_path):
     """Runs podman with a storage of its own."""
     needs("podman")
-    (tmp_path / "storage.conf").write_text(
-        f'[storage]\ndriver="vfs"\ngraphroot="{tmp_path}/podman"\nrunroot="{tmp_path}/podman-run"\n'
-    )
-    (tmp_path / "registries.conf").write_text(f'[[registry]]\nlocation="{registry.address}"\ninsecure=true\n')
-    (tmp_path / "containers.conf").write_text(
-        '[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\n[network]\nnetwork_backend="cni"\n'
-    )
+    environment = of_podman(tmp_path, registry.address)
 
     def call(*arguments, actor="bob", login=True):
         return run(
             "podman",
             *arguments,
             *(["--tls-verify=false", f"--creds={actor}:{PASSWORDS[actor]}"] if login else []),
-            CONTAINERS_STORAGE_CONF=str(tmp_path / "storage.conf"),
-            CONTAINERS_REGISTRIES_CONF=str(tmp_path / "registries.conf"),
-            CONTAINERS_CONF=str(tmp_path / "containers.conf"),
+            **environment,
         )
 
     return call
@@ -258,13 +250,11 @@ def short_path():
             subprocess.run(["umount", "--lazy", mount], check=True)
 
 
-@pytest.fixture
-def docker(registry, short_path):
-    """A real dockerd, and the command for it."""
+@contextmanager
+def dockerd(folder):
+    """A real one, until the end of the block; its address."""
     needs("dockerd", "docker", "containerd")
-    folder, host = short_path, f"unix://{short_path}/d.sock"
-    login = base64.b64encode(f"alice:{PASSWORDS['alice']}".encode()).decode()
-    (folder / "config.json").write_text(json.dumps({"auths": {registry.address: {"auth": login}}}))
+    host = f"unix://{folder}/d.sock"
     (folder / "daemon.json").write_text(json.dumps({
         "data-root": f"{folder}/data", "exec-root": f"{folder}/exec", "pidfile": f"{folder}/pid", "hosts": [host],
         "storage-driver": "vfs", "bridge": "none", "iptables": False, "ip6tables": False, "ip-masq": False,
@@ -274,17 +264,55 @@ def docker(registry, short_path):
     def is_up():
         return subprocess.run(["docker", "-H", host, "version"], capture_output=True).returncode == 0
 
-    def call(*arguments):
-        return run("docker", *arguments, DOCKER_HOST=host, DOCKER_CONFIG=str(folder))
+    with daemon(folder / "log", "dockerd", "--config-file", str(folder / "daemon.json")):
+        wait_until(is_up, "dockerd")
+        yield host
+
+
+@contextmanager
+def podman_service(folder, registry):
+    """The service of podman, with images of its own, and a registry that it may ask without TLS; its address."""
+    needs("podman")
+    socket, environment = folder / "p.sock", of_podman(folder, registry)
+    with daemon(folder / "log", "podman", "system", "service", "--time", "0", f"unix://{socket}", **environment):
+        wait_until(socket.exists, "podman's service")
+        yield f"unix://{socket}"
+
+
+def of_podman(folder, registry):
+    """Variables that give podman images of its own in a folder, and a registry that it may ask without TLS."""
+    (folder / "storage.conf").write_text(
+        f'[storage]\ndriver="vfs"\ngraphroot="{folder}/podman"\nrunroot="{folder}/podman-run"\n'
+    )
+    (folder / "registries.conf").write_text(f'[[registry]]\nlocation="{registry}"\ninsecure=true\n')
+    (folder / "containers.conf").write_text(
+        '[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\n[network]\nnetwork_backend="cni"\n'
+    )
+    names = {
+        "CONTAINERS_STORAGE_CONF": "storage",
+        "CONTAINERS_REGISTRIES_CONF": "registries",
+        "CONTAINERS_CONF": "containers",
+    }
+    return {name: str(folder / f"{file}.conf") for name, file in names.items()}
+
+
+@pytest.fixture
+def docker(registry, short_path):
+    """A real dockerd, and the command for it."""
+    login = base64.b64encode(f"alice:{PASSWORDS['alice']}".encode()).decode()
+    (short_path / "config.json").write_text(json.dumps({"auths": {registry.address: {"auth": login}}}))
 
     def has_forgotten():
         """Manifests of removed images go a moment later; until then dockerd does not ask for them again."""
-        kept = folder / "data/containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
+        kept = short_path / "data/containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
         return not list(kept.iterdir())
 
-    call.has_forgotten = has_forgotten
-    with daemon(folder / "log", "dockerd", "--config-file", str(folder / "daemon.json")):
-        wait_until(is_up, "dockerd")
+    with dockerd(short_path) as host:
+
+        def call(*arguments):
+            return run("docker", *arguments, DOCKER_HOST=host, DOCKER_CONFIG=str(short_path))
+
+        call.has_forgotten = has_forgotten
         yield call
 
 
@@ -307,10 +335,10 @@ def ctr(registry, short_path):
 
 
 @contextmanager
-def daemon(log, *command):
+def daemon(log, *command, **environment):
     """A server, until the end of the block."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | environment)
     try:
         yield
     finally:
