@@ -21,9 +21,9 @@ from regstats.terminal import answer, work
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from regstats.images import Registries
     from regstats.inventory import Tagged
     from regstats.plans import Plan, Result
+    from regstats.workshop import Registries
 
 _DONE = {
     "push": "pushed",
@@ -61,7 +61,7 @@ def _at(function: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:  # fmt: skip
         from regstats.credentials import Login
-        from regstats.images import Registries
+        from regstats.workshop import Registries
 
         if password_stdin != (username is not None):
             raise click.UsageError("--username and --password-stdin belong together.")
@@ -201,9 +201,10 @@ def images_import(file: Path, at: At) -> Any:
     Nothing is sent: what they pointed to must still be at the registry.
     """
     from regstats import images
+    from regstats.workshop import Workshop
 
     wanted = [parse(text, at.registries.default) for text in _lines(file)]
-    return images.plan_restore(at.registries, wanted, at.jobs), images.Workshop(at.registries)
+    return images.plan_restore(at.registries, wanted, at.jobs), Workshop(at.registries)
 
 
 # Engines
@@ -225,13 +226,14 @@ def images_push(names: tuple[str, ...], *, everything: bool, listed: Path | None
     """
     from regstats import images
     from regstats.engines import Engine
+    from regstats.workshop import Workshop
 
     here = Engine(engine, at.jobs)
     wanted = here.names() if everything else [*names, *(_lines(listed) if listed else [])]
     found = list(dict.fromkeys(name for text in wanted for name in _local(text, here)))
     if not found and not everything:
         raise click.UsageError("Name images, or --all.")
-    return images.plan_push(at.registries, here, found, at.jobs), images.Workshop(at.registries, here)
+    return images.plan_push(at.registries, here, found, at.jobs), Workshop(at.registries, here)
 
 
 def _local(text: str, engine: Any) -> Iterator[str]:
@@ -267,10 +269,11 @@ def images_pull(names: tuple[str, ...], *, all_tags: bool, engine: str | None, c
     """
     from regstats import images
     from regstats.engines import Engine
+    from regstats.workshop import Workshop
 
     tagged = _chosen(at, [f"{name}:*" for name in names] if all_tags else names, choice)
     here = Engine(engine, at.jobs)
-    return images.plan_pull(at.registries, here, tagged, at.jobs), images.Workshop(at.registries, here)
+    return images.plan_pull(at.registries, here, tagged, at.jobs), Workshop(at.registries, here)
 
 
 # At registries
@@ -290,9 +293,10 @@ def images_tag(name: str, new: tuple[str, ...], at: At) -> Any:
               regstats images tag 'team/*:1.3.0' stable --yes
     """
     from regstats import images
+    from regstats.workshop import Workshop
 
     sources = at.registries.select([_plain(name)], at.jobs)
-    return images.plan_tag(at.registries, sources, new, at.jobs), images.Workshop(at.registries)
+    return images.plan_tag(at.registries, sources, new, at.jobs), Workshop(at.registries)
 
 
 @images.command("copy")
@@ -310,9 +314,10 @@ def images_copy(names: tuple[str, ...], *, target: str, choice: Choice, at: At) 
     Example: regstats images copy 'team/*:1.*' --to registry.example:5000/archive --yes
     """
     from regstats import images
+    from regstats.workshop import Workshop
 
     tagged = _chosen(at, names, choice)
-    return images.plan_copy(at.registries, tagged, target, at.jobs), images.Workshop(at.registries)
+    return images.plan_copy(at.registries, tagged, target, at.jobs), Workshop(at.registries)
 
 
 @images.command("delete")
@@ -329,10 +334,11 @@ def images_delete(names: tuple[str, ...], *, choice: Choice, at: At) -> Any:
     \b
     Example: regstats images delete 'team/app:pr-*' --yes
     """
-    from regstats import images, pruning
+    from regstats import pruning
+    from regstats.workshop import Workshop
 
     tagged = _chosen(at, names, choice)
-    return pruning.plan_delete(at.registries, tagged, at.jobs, alone=True), images.Workshop(at.registries)
+    return pruning.plan_delete(at.registries, tagged, at.jobs, alone=True), Workshop(at.registries)
 
 
 @images.command("prune")
@@ -358,8 +364,9 @@ def images_prune(
     Examples: regstats images prune 'team/*' --keep-last 3 --unpulled-for 90d --keep latest
               regstats images prune --where "pulls = 0 and idle_days > 180" --plan plan.json
     """
-    from regstats import images, pruning
+    from regstats import pruning
     from regstats.store import utc_now
+    from regstats.workshop import Workshop
 
     policy = pruning.Policy(keep_last, _span(older_than), _span(unpulled_for), list(keep))
     if not policy.says_something and choice.where is None:
@@ -368,7 +375,7 @@ def images_prune(
     rows = _rows(at, tagged, choice, needs_store=unpulled_for is not None)
     chosen = pruning.candidates(tagged, rows)
     plan = pruning.plan_prune(at.registries, chosen, policy, utc_now(), at.jobs)
-    return plan, images.Workshop(at.registries)
+    return plan, Workshop(at.registries)
 
 
 @images.command("apply")
@@ -381,12 +388,13 @@ def images_apply(file: Path, engine: str | None, at: At, to: options.Destination
 
     What it did already, when it was interrupted, is left out.
     """
-    from regstats import images, plans
+    from regstats import plans
     from regstats.engines import Engine
+    from regstats.workshop import Workshop
 
     plan = plans.read(file)
     needs_engine = any(step.action in ("push", "pull") for step in plan.steps)
-    workshop = images.Workshop(at.registries, Engine(engine, at.jobs) if needs_engine else None)
+    workshop = Workshop(at.registries, Engine(engine, at.jobs) if needs_engine else None)
     work("Looking", lambda _: plans.refuse_changes(plan, workshop, at.jobs))
     _apply(plan, workshop, at.jobs, to)
 
@@ -444,7 +452,7 @@ def _span(text: str | None) -> timedelta | None:
 
 def _planned(plan: "Plan") -> str:
     """What a plan comes to: `12 to push, 3 there already`."""
-    from regstats.images import ALREADY
+    from regstats.plans import ALREADY
 
     already = sum(kept.why == ALREADY for kept in plan.kept)
     counts = Counter(step.action for step in plan.steps)
@@ -511,7 +519,7 @@ def _apply(plan: "Plan", workshop: Any, jobs: int, to: options.Destination) -> N
 
 def _summary(plan: "Plan", results: "Sequence[Result]") -> str:
     """What came of it: `48 pushed, 2 failed`."""
-    from regstats.images import ALREADY
+    from regstats.plans import ALREADY
 
     done = Counter(result.step.action for result in results if result.status == "done")
     failed = sum(result.status == "failed" for result in results)

@@ -15,6 +15,8 @@ from regstats.errors import ActionError, InputError, RegstatsError
 Action = Literal["push", "pull", "copy", "tag", "untag", "delete"]
 Status = Literal["planned", "already", "done", "failed"]
 COLUMNS = ["action", "image", "to", "digest", "before", "status", "why"]
+ALREADY = "there already"
+"""Why most is kept."""
 _FORMAT = 1
 
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import pandas as pd
 from msgspec import Struct, structs
 
-from regstats.images import Registries
 from regstats.inventory import Tagged, attached_to, each, tags_of
 from regstats.names import Name, fits
 from regstats.plans import Kept, Plan, Step
 from regstats.registry import INDEXES, Client
 from regstats.store import utc_now
+from regstats.workshop import Registries
 
 _HASH = re.compile(r"(?<![0-9A-Za-z])g?[0-9a-f]{7,64}(?![0-9A-Za-z])")
 _NUMBER = re.compile(r"[0-9]+")

@@ -23,10 +23,11 @@ _REQUEST = re.compile(r'"(GET|HEAD|PUT|POST|PATCH|DELETE) (\S+) HTTP[^"]*" (\d+)
 class PlainRegistry:
     """A docker-registry for everybody, unless `more` of its configuration says something else."""
 
-    def __init__(self, folder, more="", environment=()):
-        self.port = free_port()
+    def __init__(self, folder, more="", environment=(), port=None):
+        self.port = port or free_port()
         self.address = f"{HOST}:{self.port}"
         self._folder, self._environment = folder, dict(environment)
+        self.storage = folder / "data"
         folder.mkdir(parents=True)
         self._config = folder / "config.yml"
         self._config.write_text(CONFIG.format(folder=folder, address=self.address) + more.format(folder=folder))
@@ -59,9 +60,9 @@ class PlainRegistry:
 
 
 @contextmanager
-def running(folder, more="", **environment):
+def running(folder, more="", port=None, **environment):
     """A registry until the end of the block."""
-    registry = PlainRegistry(folder, more, environment)
+    registry = PlainRegistry(folder, more, environment, port)
     try:
         yield registry.start()
     finally:

@@ -240,14 +240,21 @@ def podman(registry, tmp_path):
     return call
 
 
-@pytest.fixture
-def short_path():
+@contextmanager
+def short_folder():
     """A folder for servers whose sockets lie deep in it: a socket's path may have 107 characters."""
     with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in reversed([mount for mount in mounts if mount.startswith(folder)]):  # of a server that failed
             subprocess.run(["umount", "--lazy", mount], check=True)
+
+
+@pytest.fixture
+def short_path():
+    """The same, for one test."""
+    with short_folder() as folder:
+        yield folder
 
 
 @contextmanager
