@@ -32,6 +32,13 @@ class Login(Struct, frozen=True):
         return f"Login({self.user!r})"
 
 
+class _Said(Struct, rename="pascal"):
+    """What a helper knows."""
+
+    username: str
+    secret: str
+
+
 def find(registry: str, repository: str = "", environ: Mapping[str, str] = os.environ) -> Login | None:
     """What is known of a registry, or of a part of it; None if nothing. The first file that has something counts.
 
@@ -131,7 +138,5 @@ def _of_helper(helper: str, registry: str) -> Login | None:
         if _UNKNOWN in why:
             return None
         raise ConfigError(f"{program}, which keeps the login for {registry}, says: {visible(why)}")
-    said = msgspec.json.decode(done.stdout, type=dict[str, str])
-    if said["Username"] == _TOKEN:
-        return Login(identity_token=said["Secret"])
-    return Login(said["Username"], said["Secret"])
+    said = msgspec.json.decode(done.stdout, type=_Said)
+    return Login(identity_token=said.secret) if said.username == _TOKEN else Login(said.username, said.secret)

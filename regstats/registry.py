@@ -187,8 +187,10 @@ class Client:
 
     def small_blob(self, repository: str, part: Descriptor) -> bytes:
         """All of a blob that is small, as configurations are."""
+        if part.size > MOST:
+            raise ActionError(f"{part.digest} has {part.size:,} bytes, which is no configuration.", again=False)
         with self.blob(repository, part) as blob:
-            return blob.read(MOST)
+            return b"".join(blob)
 
     # What is written
 

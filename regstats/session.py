@@ -7,7 +7,7 @@ written is sent as `regstats-images/…`.
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any, NamedTuple, TypeVar
@@ -127,10 +127,12 @@ class Session:
         challenge = answer.headers.get("WWW-Authenticate", "")
         if answer.status_code != 401 or not challenge:
             return answer
-        fresh = self._answer_to(challenge)
-        if not fresh or fresh == before:
-            return answer
-        answer.close()
+        with ExitStack() as stack:
+            stack.callback(answer.close)
+            fresh = self._answer_to(challenge)
+            if not fresh or fresh == before:
+                stack.pop_all()
+                return answer
         with self._lock:
             self._known[scope] = fresh
         return self._sent(method, url, headers | self._shown(url, scope), data)
@@ -170,7 +172,7 @@ class Session:
             }
             answer = self._sent("POST", realm, {}, form)
         else:
-            answer = self._sent("GET", f"{realm}?{urlencode(asked)}", self._basic)
+            answer = self._sent("GET", f"{realm}{'&' if '?' in realm else '?'}{urlencode(asked)}", self._basic)
         with closing(answer):
             if not answer.ok:
                 raise self._refused(answer, "GET", f"The token service of {self.registry}")

@@ -1,85 +1,82 @@
-"""One name in every place: each metric as method, SQL, command, route, chart and heading, with the same parameters."""
-
-import re
-from importlib import resources
-from pathlib import Path
+"""Names of images."""
 
 import pytest
-from asking import reader
-from click.testing import CliRunner
 
-from regstats import charts
-from regstats.cli import main
-from regstats.metrics import METRICS
-from regstats.parameters import HELP, Parameters
-from regstats.stats import Stats
+from regstats.errors import ParameterError
+from regstats.names import Name, familiar, fits, is_digest, is_valid, parse
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-NOT_METRICS = {"arrived", "deployments", "tagged", "tips"}
-NOT_METRICS |= {"quarantine", "span", "completion", "recent", "latest", "place", "chargeback"}
-"""Questions about the store, or about more than the registry."""
+A = "sha256:" + "a" * 64
+HERE = "127.0.0.1:5000"
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_a_method_with_its_question(metric):
-    """The first line of its docstring."""
-    assert METRICS[metric].question == getattr(Stats, metric).__doc__.partition("?")[0] + "?"
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("app", Name(HERE, "app", "latest")),
+        ("team/app:1.0", Name(HERE, "team/app", "1.0")),
+        ("registry.example/app:1", Name("registry.example", "app", "1")),
+        ("localhost/team/app", Name("localhost", "team/app", "latest")),
+        ("registry:5000/app", Name("registry:5000", "app", "latest")),
+        ("[::1]:5000/app:1", Name("[::1]:5000", "app", "1")),
+        (f"team/app@{A}", Name(HERE, "team/app", None, A)),
+        (f"team/app:1.0@{A}", Name(HERE, "team/app", "1.0", A)),
+        ("a/b/c-d__e.f:V1_2-3", Name(HERE, "a/b/c-d__e.f", "V1_2-3")),
+    ],
+)
+def test_names(text, expected):
+    """As docker reads them; and written, they are read the same again."""
+    assert expected == parse(text, HERE)
+    assert expected == parse(str(expected), "elsewhere:1")
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_a_command_with_its_parameters(metric):
-    """All of them, and no other but where the store is and how to print it."""
-    options = {parameter.name for parameter in main.commands[metric].params}
-    assert {*METRICS[metric].parameters} == options & Parameters.__annotations__.keys()
-    assert METRICS[metric].question in CliRunner().invoke(main, [metric, "--help"]).output
+@pytest.mark.parametrize("text", [
+    "", "Team/app", "team//app", "../app", "team/app:-1", "team/app:a b", "team/app@sha256:12", "-app",
+    f"app:{'t' * 129}", "team/app:1\n", "team/\u202eapp", "http://registry/app", "registry:port/app", "team/app:1/2",
+])  # fmt: skip
+def test_what_is_no_name(text):
+    """It is said which part is wrong, and nothing is asked of anybody."""
+    with pytest.raises(ParameterError, match="is not the name of an image"):
+        parse(text, HERE)
 
 
-@pytest.fixture
-def client(store):
-    return reader(store)
+def test_by_what_a_registry_is_asked():
+    """By the digest, if there is one: a tag may be another by now."""
+    assert A == parse(f"app:1@{A}", HERE).reference
+    assert "1" == parse("app:1", HERE).reference
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_a_route_with_its_parameters(client, metric):
-    """All of them, and no other but which rows and how to write them: in the document, and when it is asked."""
-    described = client.get("/api/v1/openapi.json").json["paths"][f"/api/v1/{metric}"]["get"]
-    named = {parameter["name"] for parameter in described["parameters"]}
-    assert {*METRICS[metric].parameters, "offset", "format"} == named
-    assert (metric, METRICS[metric].question) == (described["operationId"], described["summary"])
-    known = {name for name in [*HELP, "offset", "format"] if "Unknown" not in _detail(client, metric, name)}
-    assert named == known
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("docker.io/library/alpine:3", "alpine:3"),
+        ("docker.io/team/app:1", "team/app:1"),
+        ("localhost/team/app:1", "team/app:1"),
+        ("127.0.0.1:5000/team/app:1", "team/app:1"),
+        ("registry.example/library/app:1", "library/app:1"),
+        ("team/app:1", "team/app:1"),
+    ],
+)
+def test_as_people_write_it(text, expected):
+    """Without where it came from; Docker Hub's library is nobody's."""
+    assert expected == familiar(text)
 
 
-def _detail(client, metric, name):
-    """What is said of a parameter without a value that it can have."""
-    return client.get(f"/api/v1/{metric}?{name}=").json.get("detail", "")
+@pytest.mark.parametrize(
+    ("glob", "expected"),
+    [
+        ("team/*", True), ("*", True), ("team/app", True), ("team/app:1.*", True), ("*:1.0", True),
+        ("team/*:[12].0", True), ("team", False), ("app", False), ("team/app:1", False), ("team/*:2*", False),
+        ("TEAM/*", False),
+    ],
+)  # fmt: skip
+def test_globs(glob, expected):
+    """They fit all of a name."""
+    assert expected == fits(glob, "team/app", "1.0")
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_a_chart(metric):
-    """That takes its frame."""
-    assert getattr(charts, metric).__doc__
-
-
-def test_a_file_of_sql_that_begins_with_its_question():
-    """And the grain, and the time zone; there is no other file."""
-    files = {path.name.removesuffix(".sql"): path for path in resources.files("regstats").joinpath("sql").iterdir()}
-    assert METRICS.keys() | NOT_METRICS | {"views"} == files.keys()
-    for metric, asked in METRICS.items():
-        text = files[metric].read_text()
-        assert text.startswith(f"-- {asked.question}\n-- Grain: "), metric
-        assert "Time zone: " in text.partition("\n\n")[0], metric
-
-
-def test_a_heading_in_the_readme():
-    """In the order of the table of metrics, which has their questions."""
-    section = README.partition("\n## Metrics\n")[2].partition("\n## ")[0]
-    assert list(METRICS) == re.findall(r"^### (\w+)$", section, re.MULTILINE)
-    rows = re.findall(r"^\| `(\w+)` \| ([^|]*\?) \|", section, re.MULTILINE)
-    assert [(metric, asked.question) for metric, asked in METRICS.items()] == rows
-
-
-def test_every_parameter_is_of_some_metric():
-    """And explained."""
-    assert Parameters.__annotations__.keys() == {name for asked in METRICS.values() for name in asked.parameters}
-    assert Parameters.__annotations__.keys() == HELP.keys()
+def test_what_a_registry_may_say():
+    """Anything; what can be no name is none."""
+    assert is_valid("team/app", "1.0")
+    assert not any((is_valid("../etc", "1"), is_valid("a", "../x"), is_valid("a", ""), is_valid("a\n", "1")))
+    assert is_digest(A)
+    assert not any(map(is_digest, ("sha256:", "sha256", f"{A}\n", f"../{A}", "latest")))
