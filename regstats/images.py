@@ -7,7 +7,7 @@ from msgspec import structs
 
 from regstats.engines import Engine, target_of
 from regstats.errors import ParameterError
-from regstats.inventory import Tagged, each
+from regstats.inventory import Tagged, attached_to, each, tags_of
 from regstats.names import Name, parse
 from regstats.plans import ALREADY, Kept, Plan, Step
 from regstats.store import utc_now
@@ -51,15 +51,47 @@ def _renamed(name: Name, text: str) -> Name:
     return to
 
 
-def plan_copy(registries: Registries, tagged: Sequence[Tagged], to: str, jobs: int) -> Plan:
-    """Images to another registry, or under a prefix, `registry.example/mirror`, with all their platforms."""
+def plan_copy(registries: Registries, tagged: Sequence[Tagged], to: str, jobs: int, *, attached: bool = False) -> Plan:
+    """Images to another registry, or under a prefix, `registry.example/mirror`, with all their platforms.
+
+    `attached`: and with signatures and whatever else is attached to them.
+    """
     registry, slash, prefix = to.removesuffix("/").partition("/")
     before = f"{prefix}/" if slash else ""
     targets = []
-    for one in tagged:
+    for one in with_attached(registries, tagged, jobs) if attached else tagged:
         target = Name(registry, f"{before}{one.name.repository}", one.name.tag, None if one.name.tag else one.digest)
         targets.append((one, parse(str(target), registry)))
     return _plan_copies("copy", registries, targets, jobs)
+
+
+def with_attached(registries: Registries, tagged: Sequence[Tagged], jobs: int) -> list[Tagged]:
+    """Tags, and all that is attached to what they point to: by tags of its own, or as the registry says."""
+    tags = {place: tags_of(registries.client(place.registry), place.repository, jobs) for place in _places(tagged)}
+    found = {(one.name, one.digest): one for one in tagged}
+    queue = list(tagged)
+    for one in queue:
+        place, client = _place(one), registries.client(one.name.registry)
+        inner = client.manifest(place.repository, one.digest)
+        children = [child.digest for child in inner.children] if inner and inner.is_index else []
+        for digest in [one.digest, *children]:
+            named = [other for other in tags[place] if attached_to(other.name.tag or "") == digest]
+            others = [
+                Tagged(structs.replace(place, digest=said.digest), said.digest, said.media_type)
+                for said in client.referrers(place.repository, digest)
+            ]
+            new = [other for other in [*named, *others] if (other.name, other.digest) not in found]
+            found |= {(other.name, other.digest): other for other in new}
+            queue += new
+    return list(found.values())
+
+
+def _place(one: Tagged) -> Name:
+    return Name(one.name.registry, one.name.repository)
+
+
+def _places(tagged: Sequence[Tagged]) -> list[Name]:
+    return sorted({_place(one) for one in tagged})
 
 
 def plan_restore(registries: Registries, wanted: Sequence[Name], jobs: int) -> Plan:

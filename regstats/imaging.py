@@ -302,9 +302,10 @@ def images_tag(name: str, new: tuple[str, ...], at: At) -> Any:
 @images.command("copy")
 @click.argument("names", nargs=-1, metavar="SOURCE...")
 @click.option("--to", "target", required=True, metavar="REGISTRY[/PREFIX]", help="Where to.")
+@click.option("--attached", is_flag=True, help="Also what is attached to them: signatures, lists of parts.")
 @_choosing()
 @_planning
-def images_copy(names: tuple[str, ...], *, target: str, choice: Choice, at: At) -> Any:
+def images_copy(names: tuple[str, ...], *, target: str, attached: bool, choice: Choice, at: At) -> Any:
     """Copies images to another registry, or under a prefix at the same one: all platforms, digests unchanged.
 
     Blobs that the target has are not sent, and at the same registry none are. --username is for --registry; for another
@@ -317,7 +318,7 @@ def images_copy(names: tuple[str, ...], *, target: str, choice: Choice, at: At) 
     from regstats.workshop import Workshop
 
     tagged = _chosen(at, names, choice)
-    return images.plan_copy(at.registries, tagged, target, at.jobs), Workshop(at.registries)
+    return images.plan_copy(at.registries, tagged, target, at.jobs, attached=attached), Workshop(at.registries)
 
 
 @images.command("delete")
@@ -347,11 +348,12 @@ def images_delete(names: tuple[str, ...], *, choice: Choice, at: At) -> Any:
 @click.option("--older-than", metavar="SPAN", help="Keep what is younger: 90d, 12w.")
 @click.option("--unpulled-for", metavar="SPAN", help="Keep what was used or pushed in this time, as regstats saw it.")
 @click.option("--keep", multiple=True, metavar="GLOB", help="Keep these: latest, 'team/app:1.*'. May be repeated.")
+@click.option("--untagged", is_flag=True, help="Also manifests that no tag points to any more, as regstats saw it.")
 @_choosing(lists=False)
 @_planning
 def images_prune(
     names: tuple[str, ...], *, keep_last: int | None, older_than: str | None, unpulled_for: str | None,
-    keep: tuple[str, ...], choice: Choice, at: At,
+    keep: tuple[str, ...], untagged: bool, choice: Choice, at: At,
 ) -> Any:  # fmt: skip
     """Deletes what no rule keeps.
 
@@ -364,16 +366,21 @@ def images_prune(
     Examples: regstats images prune 'team/*' --keep-last 3 --unpulled-for 90d --keep latest
               regstats images prune --where "pulls = 0 and idle_days > 180" --plan plan.json
     """
-    from regstats import pruning
+    from regstats import pruning, usage
     from regstats.store import utc_now
     from regstats.workshop import Workshop
 
     policy = pruning.Policy(keep_last, _span(older_than), _span(unpulled_for), list(keep))
     if not policy.says_something and choice.where is None:
         raise click.UsageError("Say what stays: --keep-last, --older-than or --unpulled-for; or what goes: --where.")
+    if untagged and older_than is None and unpulled_for is None:
+        raise click.UsageError("--untagged needs --older-than or --unpulled-for: they may be pulled by digest.")
     tagged = at.registries.select(names, at.jobs)
     rows = _rows(at, tagged, choice, needs_store=unpulled_for is not None)
     chosen = pruning.candidates(tagged, rows)
+    if untagged:
+        known = usage.untagged(options.stats(choice.data, choice.file), choice.source)
+        chosen |= pruning.orphans(at.registries, known, names, at.jobs)
     plan = pruning.plan_prune(at.registries, chosen, policy, utc_now(), at.jobs)
     return plan, Workshop(at.registries)
 

@@ -6,7 +6,7 @@ Keeping is stronger: what any rule keeps, stays, and so does whatever it needs.
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from msgspec import Struct, structs
@@ -23,10 +23,11 @@ _NUMBER = re.compile(r"[0-9]+")
 
 
 class Image(NamedTuple):
-    """A tag that may go."""
+    """A tag that may go, or a manifest that has none."""
 
     repository: str
     tag: str
+    """Empty if there is none."""
     digest: str
     at: datetime | None = None
     """When it was pushed, or built; None if nobody knows."""
@@ -89,7 +90,8 @@ def _last(images: Sequence[Image], number: int) -> dict[Image, str]:
     """The last ones of each stream; what has no time may be the last."""
     streams: dict[tuple[str, str], list[Image]] = {}
     for image in images:
-        streams.setdefault((image.repository, stream(image.tag)), []).append(image)
+        if image.tag:
+            streams.setdefault((image.repository, stream(image.tag)), []).append(image)
     return {
         image: f"one of the last {number} of {name}" if number > 1 else f"the last of {name}"
         for (_, name), members in streams.items()
@@ -109,33 +111,61 @@ def candidates(tagged: Sequence[Tagged], rows: pd.DataFrame) -> dict[Image, Tagg
     return {
         Image(
             tagged[number].name.repository, tagged[number].name.tag or "", tagged[number].digest,
-            None if pd.isna(time) else time.to_pydatetime(), None if pd.isna(idle) else int(idle),
+            _time(time), None if pd.isna(idle) else int(idle),
         ): tagged[number]
         for number, time, idle in zip(rows.index, at, rows["idle_days"], strict=True)
     }  # fmt: skip
 
 
+def orphans(registries: Registries, rows: pd.DataFrame, globs: Sequence[str], jobs: int) -> dict[Image, Tagged]:
+    """Manifests without a tag, as `usage.untagged` lists them, that are at the registry and attached to nothing."""
+    client = registries.client(registries.default)
+
+    def found(row: Mapping[Any, Any]) -> tuple[Image, Tagged] | None:
+        repository, digest = row["repository"], row["digest"]
+        manifest = client.manifest(repository, digest)
+        if manifest is None or manifest.subject is not None:
+            return None
+        image = Image(repository, "", digest, _time(row["last_push"]), int(row["idle_days"]))
+        return image, Tagged(Name(client.registry, repository, None, digest), digest, manifest.media_type)
+
+    chosen = [
+        row for row in rows.to_dict("records") if not globs or any(fits(glob, row["repository"], "") for glob in globs)
+    ]
+    return dict(one for one in each(found, chosen, jobs) if one is not None)
+
+
+def _time(time: Any) -> datetime | None:
+    return None if pd.isna(time) else time.to_pydatetime()
+
+
 def plan_prune(
     registries: Registries, images: Mapping[Image, Tagged], policy: Policy, now: datetime, jobs: int
 ) -> Plan:
-    """What a policy lets go, of tags that were chosen; signatures and the like go with what they belong to."""
+    """What a policy lets go, of what was chosen; signatures and the like go with what they belong to."""
     judged = judge((image for image in images if attached_to(image.tag) is None), policy, now)
-    plan = plan_delete(registries, [images[image] for image, why in judged.items() if why is None], jobs, alone=False)
+    goes = [images[image] for image, why in judged.items() if why is None]
+    stays = [images[image] for image, why in judged.items() if why is not None]
+    plan = plan_delete(registries, goes, jobs, alone=False, stays=stays)
     kept = [Kept(str(images[image].name), image.digest, why) for image, why in judged.items() if why is not None]
     return structs.replace(plan, kept=[*kept, *plan.kept])
 
 
-def plan_delete(registries: Registries, goes: Sequence[Tagged], jobs: int, *, alone: bool) -> Plan:
+def plan_delete(
+    registries: Registries, goes: Sequence[Tagged], jobs: int, *, alone: bool, stays: Sequence[Tagged] = ()
+) -> Plan:
     """Deletes manifests with all their tags, and with what belongs to them, as far as nothing else needs it.
 
     Of a manifest that has other tags, which stay, a tag goes `alone`, which not every registry can do, or stays too.
+    `stays`: what stays without a tag; all other tags do anyway.
     """
     of_place: dict[Name, list[Tagged]] = {}
     for one in goes:
         of_place.setdefault(Name(one.name.registry, one.name.repository), []).append(one)
 
     def of_one(place: Name) -> Plan:
-        return _Repository(registries.client(place.registry), place, jobs).plan(of_place[place], alone=alone)
+        needed = {one.digest for one in stays if structs.replace(one.name, tag=None, digest=None) == place}
+        return _Repository(registries.client(place.registry), place, jobs).plan(of_place[place], needed, alone=alone)
 
     plans = each(of_one, sorted(of_place), jobs)
     return Plan(
@@ -156,13 +186,13 @@ class _Repository:
         self._tags = {one.name.tag or "": one.digest for one in self._tagged}
         self._children: dict[str, list[str]] = {}
 
-    def plan(self, goes: Sequence[Tagged], *, alone: bool) -> Plan:
+    def plan(self, goes: Sequence[Tagged], stay: set[str], *, alone: bool) -> Plan:
         """What is deleted, in order: what lists others before these."""
         chosen = {one.name.tag: one.digest for one in goes if one.name.tag}
         named = {one.digest for one in goes if not one.name.tag}
         wanted = named | {digest for digest in chosen.values() if self._names(digest) <= chosen.keys()}
         roots = {digest for tag, digest in self._tags.items() if not attached_to(tag)} - wanted
-        stays = self._needed(roots)
+        stays = self._needed(roots | stay)
         gone = self._gone(sorted(wanted - stays), stays)
         tags = [(f"{self._place}:{tag}", digest) for tag, digest in sorted(chosen.items()) if digest not in gone]
         others = [(f"{self._place}@{digest}", digest) for digest in sorted(named - gone.keys())]

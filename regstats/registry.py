@@ -85,6 +85,11 @@ class Manifest(Struct, frozen=True):
         return self.content.manifests or []
 
     @property
+    def subject(self) -> Descriptor | None:
+        """What it is attached to."""
+        return self.content.subject
+
+    @property
     def config(self) -> Descriptor | None:
         """The configuration of an image."""
         return self.content.config

@@ -47,6 +47,17 @@ def known(rows: pd.DataFrame, stats: Stats, source: str | None = None) -> pd.Dat
     return whole.astype(_TYPES)[[*rows.columns, *KNOWN]]
 
 
+def untagged(stats: Stats, source: str | None = None) -> pd.DataFrame:
+    """Which manifests were pushed, and no tag points to them any more? As far as events told.
+
+    Columns: repository, digest, last_push, idle_days (since the last use or push). What an index lists is left out if
+    the registry tells what indexes list (`includereferences`).
+    """
+    source = _source(stats, source)
+    idle = stats.unused(days=0, source=source, until=_seen_until(stats, source))
+    return idle[idle["tag"].isna()][["repository", "digest", "last_push", "idle_days"]].reset_index(drop=True)
+
+
 def _source(stats: Stats, source: str | None) -> str | None:
     """Whose events are about the registry."""
     names = [row[0] for row in stats.sql("select distinct source from events order by source").fetchall()]

@@ -180,6 +180,8 @@ class Workshop:
     def _pull(self, step: Step) -> None:
         name = self._name(step.image)
         self._the_engine.pull(name, self._registries.login(name.registry, name.repository))
+        if not self._the_engine.has(name, step.digest):
+            raise ActionError(f"{name} was pulled, and is not {step.digest}: the tag has moved meanwhile.", again=False)
 
     def _delete(self, step: Step) -> None:
         name = self._name(step.image)

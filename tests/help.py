@@ -37,16 +37,21 @@ def of_metrics():
     return known
 
 
-def command(name, group=main, path="regstats"):
-    """The usage of a command, what it does, and its options; those of metrics by name."""
+def command(name, group=main, path="regstats", above=None):
+    """The usage of a command, what it does, and its options; by name those of metrics, and those that stand above."""
+    above = of_metrics() if above is None else above
     one = group.commands[name]
     usage = one.get_usage(click.Context(one, info_name=f"{path} {name}")).removeprefix("Usage: ")
     lines = [usage, wrapped(one.help.partition("\n\n")[0])]
-    shared = {option: text for option, text in options(one).items() if of_metrics().get(option) == text}
+    shared = {option: text for option, text in options(one).items() if above.get(option) == text}
     own = {option: text for option, text in options(one).items() if option not in shared}
     lines += [definitions(own)] if own else []
     lines += [wrapped(f"{named(shared)}, as above")] if shared else []
-    return "\n".join([*lines, *(f"\n{command(each, one, f'{path} {name}')}" for each in getattr(one, "commands", {}))])
+    above |= own if group is not main else {}
+    within = dict(above)
+    return "\n".join(
+        [*lines, *(f"\n{command(each, one, f'{path} {name}', within)}" for each in getattr(one, "commands", {}))]
+    )
 
 
 def options(of):
@@ -56,7 +61,7 @@ def options(of):
 
 
 def named(listed):
-    return " ".join(re.search(r"--\w+", option)[0] for option in listed)
+    return " ".join(re.search(r"--[\w-]+", option)[0] for option in listed)
 
 
 def definitions(listed):

@@ -338,6 +338,34 @@ def test_what_nobody_pulls_is_pruned(place, tmp_path):
     assert {"checked", "fresh", "used"} == {name.partition(":")[2] for name in at(place)}
 
 
+def test_what_no_tag_points_to_any_more(place, tmp_path):
+    """As regstats saw it: but not what a used one lists, what is attached, or what somebody pulls by its digest."""
+    put = Contents(place.address)
+    children = [put.image("team/app", None, f"child-{n}") for n in range(3)]
+    used, unused = put.index("team/app", "used", children[:2]), put.index("team/app", "unused", children[1:])
+    pinned, lost = put.image("team/app", "latest", "pinned"), put.image("team/app", "latest", "lost")
+    now = put.image("team/app", "latest", "now")
+    sbom = put.image("team/app", None, "sbom", subject=now)
+    for tag in ("used", "unused"):
+        put.put("team/app", tag, MANIFEST, read(put.client, "team/app", now["digest"]))
+    store = Store(tmp_path / "store", create=True)
+    old, pushed = NOW - days(200), [("used", used), ("unused", unused), ("latest", pinned), ("latest", lost)]
+    untagged = [*children, sbom]
+    journalled(store, *map(envelope, [
+        *(make_push(tag=None, digest=one["digest"], at=old) for one in untagged),
+        *(make_push(tag=tag, digest=one["digest"], at=old + days(n)) for n, (tag, one) in enumerate(pushed)),
+        *(make_push(tag=tag, digest=now["digest"], at=old + days(9)) for tag in ("used", "unused", "latest")),
+        make_event(tag=None, digest=pinned["digest"], at=NOW - days(2)),
+        make_event(tag=None, digest=used["digest"], at=NOW - days(2)),
+    ]))  # fmt: skip
+    common = ["--registry", place.address, "--data", store.root, "--keep", "latest"]
+    assert "--untagged needs" in images("prune", "--untagged", "--keep-last", 1, *common, status=2)
+    before = all_manifests(place)
+    assert "3 deleted." in images("prune", "--untagged", "--unpulled-for", "90d", *common, "--yes")
+    gone = {f"team/app@{one['digest']}" for one in (unused, lost, children[2])}
+    assert gone == before - all_manifests(place)
+
+
 def test_without_a_store(place, tmp_path):
     """Nothing is known, so nothing goes."""
     Contents(place.address).image("team/app", "1.0", "one")
@@ -390,6 +418,18 @@ def test_copies_have_all_platforms_and_the_same_bytes(place, other):
     sent = len(other.written())
     assert "1 done already." in images(*arguments)
     assert sent == len(other.written())
+
+
+def test_what_is_attached_is_copied_too(place, other):
+    """If that is asked for: by tags of its own, to platforms as well, and what refers to it."""
+    shelf = Shelf(place)
+    arguments = ["copy", "team/web:1.0", "--to", other.address, "--registry", place.address, "--yes"]
+    assert "1 copied." in images(*arguments)
+    assert {f"team/web@{one['digest']}" for one in (shelf.old, shelf.shared, shelf.old_child, shelf.tagged_child)} == (
+        all_manifests(other)
+    )
+    assert "3 copied, 1 done already." in images(*arguments, "--attached")
+    assert shelf.goes - all_manifests(other) == set()
 
 
 def test_a_list_brings_tags_back(place, tmp_path):
