@@ -5,14 +5,13 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 
-from regstats import config, deploying, imaging, options, reporting
+from regstats import config, configuring, deploying, imaging, options, reporting
 from regstats.errors import ConfigError, ParameterError, RegstatsError
 from regstats.metrics import METRICS, Metric
 from regstats.parameters import FILTERS
@@ -338,21 +337,6 @@ def export(
         work("Exporting", do, shown=is_shown)
 
 
-@main.group("config", cls=options.Group)
-def configuration() -> None:
-    """Prints configuration for other programs."""
-
-
-@configuration.command("grafana")
-def config_grafana() -> None:
-    """Prints a dashboard for Grafana 11 and later, to be imported there, of what /metrics tells Prometheus.
-
-    \b
-    Example: regstats config grafana > dashboard.json
-    """
-    click.echo((resources.files("regstats") / "grafana.json").read_text(encoding="utf-8"), nl=False)
-
-
 @main.command()
 @click.argument("shell", type=click.Choice(options.SHELLS))
 def completion(shell: str) -> None:
@@ -377,5 +361,6 @@ def _metric_command(name: str, metric: Metric) -> None:
 
 for _name, _metric in METRICS.items():
     _metric_command(_name, _metric)
-for _command in (reporting.report, reporting.alert, reporting.outbox, deploying.deploy, imaging.images):
+_GROUPS = (deploying.deploy, imaging.images, configuring.configuration)
+for _command in (reporting.report, reporting.alert, reporting.outbox, *_GROUPS):
     main.add_command(_command)

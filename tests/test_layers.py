@@ -23,7 +23,7 @@ ORDER = """
     totals senders access connections collector status
     answers openapi api badges assets views explore deployed pages web app upkeep server demo
     notebooks lab notebook_report
-    completion options reporting deploying imaging cli __main__ __init__
+    completion options reporting deploying imaging kinds configuring cli __main__ __init__
 """.split()
 
 

@@ -73,8 +73,16 @@ class Registry:
                  for login in PASSWORDS.items()]  # fmt: skip
         (folder / "htpasswd").write_text("".join(lines))
         self._config = folder / "config.yml"
-        self._config.write_text(CONFIG.format(folder=folder, address=self.address) + notifications(collector))
+        self._config.write_text(self.configured(collector))
         self.process = None
+
+    def configured(self, collector):
+        """Its config.yml."""
+        return CONFIG.format(folder=self._folder, address=self.address) + notifications(collector)
+
+    @property
+    def log(self):
+        return (self._folder / "log").read_text()
 
     def start(self):
         # Every REGISTRY_… variable overrides its configuration, REGISTRY_AUTH_FILE of podman too.
@@ -225,9 +233,14 @@ def skopeo(registry, tmp_path):
 
 @pytest.fixture
 def podman(registry, tmp_path):
-    """Runs podman with a storage of its own."""
+    """Runs podman, which is to know that the registry has no certificate."""
+    return podman_with(tmp_path, without_tls(registry.address))
+
+
+def podman_with(tmp_path, registries):
+    """Runs podman with a storage of its own, and such a registries.conf."""
     needs("podman")
-    environment = of_podman(tmp_path, registry.address)
+    environment = of_podman(tmp_path, registries)
 
     def call(*arguments, actor="bob", login=True):
         return run(
@@ -258,11 +271,11 @@ def short_path():
 
 
 @contextmanager
-def dockerd(folder):
-    """A real one, until the end of the block; its address."""
+def dockerd(folder, **settings):
+    """A real one with such settings, too, until the end of the block; its address."""
     needs("dockerd", "docker", "containerd")
     host = f"unix://{folder}/d.sock"
-    (folder / "daemon.json").write_text(json.dumps({
+    (folder / "daemon.json").write_text(json.dumps(settings | {
         "data-root": f"{folder}/data", "exec-root": f"{folder}/exec", "pidfile": f"{folder}/pid", "hosts": [host],
         "storage-driver": "vfs", "bridge": "none", "iptables": False, "ip6tables": False, "ip-masq": False,
         "ip-forward": False, "userland-proxy": False, "insecure-registries": ["127.0.0.0/8"],
@@ -280,18 +293,23 @@ def dockerd(folder):
 def podman_service(folder, registry):
     """The service of podman, with images of its own, and a registry that it may ask without TLS; its address."""
     needs("podman")
-    socket, environment = folder / "p.sock", of_podman(folder, registry)
+    socket, environment = folder / "p.sock", of_podman(folder, without_tls(registry))
     with daemon(folder / "log", "podman", "system", "service", "--time", "0", f"unix://{socket}", **environment):
         wait_until(socket.exists, "podman's service")
         yield f"unix://{socket}"
 
 
-def of_podman(folder, registry):
-    """Variables that give podman images of its own in a folder, and a registry that it may ask without TLS."""
+def without_tls(registry):
+    """What podman has to know of a registry that has no certificate."""
+    return f'[[registry]]\nlocation="{registry}"\ninsecure=true\n'
+
+
+def of_podman(folder, registries):
+    """Variables that give podman images of its own in a folder, and such a registries.conf."""
     (folder / "storage.conf").write_text(
         f'[storage]\ndriver="vfs"\ngraphroot="{folder}/podman"\nrunroot="{folder}/podman-run"\n'
     )
-    (folder / "registries.conf").write_text(f'[[registry]]\nlocation="{registry}"\ninsecure=true\n')
+    (folder / "registries.conf").write_text(registries)
     (folder / "containers.conf").write_text(
         '[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\n[network]\nnetwork_backend="cni"\n'
     )
@@ -303,28 +321,35 @@ def of_podman(folder, registry):
     return {name: str(folder / f"{file}.conf") for name, file in names.items()}
 
 
-@pytest.fixture
-def docker(registry, short_path):
-    """A real dockerd, and the command for it."""
-    login = base64.b64encode(f"alice:{PASSWORDS['alice']}".encode()).decode()
-    (short_path / "config.json").write_text(json.dumps({"auths": {registry.address: {"auth": login}}}))
+@contextmanager
+def docker_with(folder, logins, **settings):
+    """A real dockerd with such settings, too, and the command for it."""
+    (folder / "config.json").write_text(json.dumps(logins))
 
     def has_forgotten():
         """Manifests of removed images go a moment later; until then dockerd does not ask for them again."""
-        kept = short_path / "data/containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
+        kept = folder / "data/containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
         return not list(kept.iterdir())
 
-    with dockerd(short_path) as host:
+    with dockerd(folder, **settings) as host:
 
         def call(*arguments):
-            return run("docker", *arguments, DOCKER_HOST=host, DOCKER_CONFIG=str(short_path))
+            return run("docker", *arguments, DOCKER_HOST=host, DOCKER_CONFIG=str(folder))
 
         call.has_forgotten = has_forgotten
         yield call
 
 
 @pytest.fixture
-def ctr(registry, short_path):
+def docker(registry, short_path):
+    """A real dockerd, and the command for it, as alice."""
+    login = base64.b64encode(f"alice:{PASSWORDS['alice']}".encode()).decode()
+    with docker_with(short_path, {"auths": {registry.address: {"auth": login}}}) as call:
+        yield call
+
+
+@pytest.fixture
+def ctr(short_path):
     """A real containerd, and its command."""
     needs("containerd", "ctr")
     folder, address = short_path, f"{short_path}/c.sock"
