@@ -10,7 +10,6 @@ from regstats.errors import ParameterError
 from regstats.inventory import Tagged, attached_to, each, tags_of
 from regstats.names import Name, parse
 from regstats.plans import ALREADY, Kept, Plan, Step
-from regstats.store import utc_now
 from regstats.workshop import Registries, Workshop
 
 
@@ -132,7 +131,7 @@ def _without_done(steps: Sequence[Step], workshop: Workshop, jobs: int) -> Plan:
     """A plan of what is left to do."""
     judged = list(zip(steps, each(workshop.is_done, steps, jobs), strict=True))
     kept = [Kept(step.to or step.image, step.digest, ALREADY) for step, is_done in judged if is_done]
-    return Plan(made_at=utc_now(), steps=[step for step, is_done in judged if not is_done], kept=kept)
+    return Plan(steps=[step for step, is_done in judged if not is_done], kept=kept)
 
 
 def _both(first: object, second: object, to: Name) -> ParameterError:

@@ -168,9 +168,9 @@ def images_ls(names: tuple[str, ...], *, brief: bool, choice: Choice, at: At, to
     def found() -> "DataFrame":
         tagged = at.registries.select(names, at.jobs)
         if brief and not choice.where:
-            from regstats.inventory import frame
+            from regstats import listing
 
-            return frame(tagged).drop(columns="media_type")
+            return listing.of_tags(tagged).drop(columns="media_type")
         return _rows(at, tagged, choice)
 
     with answer(to.output) as out:
@@ -434,9 +434,9 @@ def _chosen(at: At, names: Sequence[str], choice: Choice) -> "list[Tagged]":
 
 def _rows(at: At, tagged: "list[Tagged]", choice: Choice, *, needs_store: bool = False) -> "DataFrame":
     """What tags point to, with what regstats knows of it; the index are their numbers."""
-    from regstats import inventory, usage
+    from regstats import inventory, listing, usage
 
-    rows = inventory.frame(tagged, inventory.contents(at.registries.client, tagged, at.jobs))
+    rows = listing.of_tags(tagged, inventory.contents(at.registries.client, tagged, at.jobs))
     try:
         rows = usage.known(rows, options.stats(choice.data, choice.file), choice.source)
     except StoreNotFoundError as error:
@@ -480,25 +480,20 @@ def _for_people(rows: "DataFrame") -> "DataFrame":
 
 
 def _show(results: "Sequence[Result]", kept_of: "Plan | None", to: options.Destination) -> None:
-    """Steps, and what became of them."""
+    """Steps, and what became of them. For people, nothing if there are none."""
+    is_for_people = to.form in options.FOR_PEOPLE
+    if is_for_people and not results and (kept_of is None or not kept_of.kept):
+        return
     import pandas as pd
 
-    from regstats import plans
+    from regstats import listing
     from regstats.formats import encode
 
-    rows = plans.frame(results)
+    rows = listing.of_steps(results)
     if kept_of is not None:
-        kept = pd.DataFrame([(one.image, one.digest, "kept", one.why) for one in kept_of.kept])
-        rows = (
-            pd.concat([rows, kept.set_axis(["image", "digest", "status", "why"], axis="columns")])
-            if len(kept)
-            else rows
-        )
-    if to.form in options.FOR_PEOPLE:
-        rows = _for_people(rows)
-    if len(rows) or to.form not in options.FOR_PEOPLE:
-        with answer(to.output) as out:
-            out.write(encode(rows, to.form, ""))
+        rows = pd.concat([rows, listing.of_kept(kept_of)])
+    with answer(to.output) as out:
+        out.write(encode(_for_people(rows) if is_for_people else rows, to.form, ""))
 
 
 def _apply(plan: "Plan", workshop: Any, jobs: int, to: options.Destination) -> None:

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-import pandas as pd
 from msgspec import Struct
 
 from regstats.errors import ActionError, ParameterError
@@ -156,27 +155,6 @@ def _platform(said: dict[str, Any]) -> str | None:
     names = [said.get(key) for key in ("os", "architecture", "variant")]
     text = "/".join(name for name in names if isinstance(name, str) and name)
     return text if text and "unknown" not in text else None
-
-
-def frame(tagged: Sequence[Tagged], contents: dict[tuple[str, str], Content | None] | None = None) -> pd.DataFrame:
-    """Tags as rows: repository, tag, digest, media_type, and if contents are known size, platforms, created."""
-    rows = pd.DataFrame(
-        {
-            "repository": [one.name.repository for one in tagged],
-            "tag": [one.name.tag for one in tagged],
-            "digest": [one.digest for one in tagged],
-            "media_type": [one.media_type for one in tagged],
-        },
-        dtype="str",
-    )
-    if contents is None:
-        return rows
-    known = [contents.get((one.name.repository, one.digest)) for one in tagged]
-    return rows.assign(
-        size=pd.array([one.size if one else None for one in known], dtype="Int64"),
-        platforms=pd.array([", ".join(one.platforms) if one else None for one in known], dtype="str"),
-        created=pd.array([one.created if one else None for one in known], dtype="datetime64[us, UTC]"),
-    )
 
 
 def contents(client_of: ClientOf, tagged: Sequence[Tagged], jobs: int) -> dict[tuple[str, str], Content | None]:

@@ -1,20 +1,18 @@
 """What is to be done at registries: planned, shown, written to a file, and then done as far as it still fits."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import msgspec
-import pandas as pd
 from msgspec import Struct
 
 from regstats.errors import ActionError, InputError, RegstatsError
 
 Action = Literal["push", "pull", "copy", "tag", "untag", "delete"]
 Status = Literal["planned", "already", "done", "failed"]
-COLUMNS = ["action", "image", "to", "digest", "before", "status", "why"]
 ALREADY = "there already"
 """Why most is kept."""
 _FORMAT = 1
@@ -50,11 +48,11 @@ class Kept(Struct, frozen=True):
 class Plan(Struct, frozen=True, kw_only=True):
     """Steps, and how everything was when they were planned."""
 
-    made_at: datetime
     steps: list[Step]
     kept: list[Kept] = []
     tags: dict[str, dict[str, str]] = {}
     """Of each repository where something is deleted, all tags with what they pointed to."""
+    made_at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
     format: int = _FORMAT
 
 
@@ -98,16 +96,6 @@ def read(path: Path) -> Plan:
     if plan.format != _FORMAT:
         raise InputError(f"{path} is a plan of another version of regstats ({plan.format}); make it anew.")
     return plan
-
-
-def frame(results: Iterable[Result]) -> pd.DataFrame:
-    """Steps and what came of them, one row each."""
-    rows = [
-        (step.action, step.image, step.to, step.digest, step.before, result.status, result.why or step.why)
-        for result in results
-        for step in [result.step]
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS, dtype="str")
 
 
 def planned(plan: Plan) -> list[Result]:

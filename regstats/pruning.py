@@ -15,7 +15,6 @@ from regstats.inventory import Tagged, attached_to, each, tags_of
 from regstats.names import Name, fits
 from regstats.plans import Kept, Plan, Step
 from regstats.registry import INDEXES, Client
-from regstats.store import utc_now
 from regstats.workshop import Registries
 
 _HASH = re.compile(r"(?<![0-9A-Za-z])g?[0-9a-f]{7,64}(?![0-9A-Za-z])")
@@ -169,7 +168,6 @@ def plan_delete(
 
     plans = each(of_one, sorted(of_place), jobs)
     return Plan(
-        made_at=utc_now(),
         steps=[step for plan in plans for step in plan.steps],
         kept=[kept for plan in plans for kept in plan.kept],
         tags={repository: tags for plan in plans for repository, tags in plan.tags.items()},
@@ -200,7 +198,7 @@ class _Repository:
         steps += [self._delete(digest, after, why) for digest, (after, why) in gone.items()]
         left = others if alone else tags + others
         kept = [Kept(image, digest, self._needed_by(image, digest)) for image, digest in left]
-        return Plan(made_at=utc_now(), steps=steps, kept=kept, tags={self._place: self._tags} if steps else {})
+        return Plan(steps=steps, kept=kept, tags={self._place: self._tags} if steps else {})
 
     def _names(self, digest: str) -> set[str]:
         """The tags that point to something."""

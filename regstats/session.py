@@ -5,6 +5,7 @@ written is sent as `regstats-images/…`.
 """
 
 import re
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -33,6 +34,8 @@ _AGAIN = (429, 502, 503, 504)
 _TRIES = 3
 _PAUSE = 0.3  # seconds before the first time again
 _SHOWN = 300  # characters of what a registry says
+_NO_PROXIES: Any = {"http": None, "https": None}
+"""On loopback, whatever $HTTP_PROXY says, as it is for docker."""
 
 
 class Scope(NamedTuple):
@@ -66,7 +69,7 @@ class Session:
         self._login, self._timeout, self._scheme = login, timeout, scheme
         self._is_here = config.is_loopback(urlsplit(f"//{host}").hostname or "")
         self._insecure = self._is_here if insecure is None else insecure
-        self._verify: bool | str = ca or not self._insecure
+        self._verify: bool | str = ca or (not self._insecure and _trusted())
         self._basic = basic(login.user, login.password) if login is not None and login.user else {}
         self._known: dict[Scope, dict[str, str]] = {}
         self._lock = threading.Lock()
@@ -190,6 +193,7 @@ class Session:
             return self._session.request(
                 method, url, headers=agent | headers, data=data, timeout=self._timeout, stream=True,
                 verify=self._verify, allow_redirects=looks, auth=lambda request: request,
+                proxies=_NO_PROXIES if self._is_here else None,
             )  # fmt: skip
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise ActionError(f"{self.registry} cannot be reached: {cause(error)}") from None
@@ -238,6 +242,12 @@ def cause(error: BaseException) -> str:
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return visible(str(getattr(error, "strerror", None) or error or type(error).__name__))
+
+
+def _trusted() -> str | bool:
+    """The certificates that this machine trusts, or `$SSL_CERT_FILE`; requests would bring its own."""
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.capath or True
 
 
 def _right(method: str) -> str:

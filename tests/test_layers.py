@@ -18,7 +18,7 @@ ORDER = """
     engine parameters metrics queries series stats
     terminal formats exports figures charts notebook briefing printing report
     logs monitoring requesting credentials session registry outbox delivery schedule alerts dispatch
-    inventory engines plans workshop images usage pruning
+    inventory engines plans workshop images listing usage pruning
     swarm kube deployment actions tips watch deployer
     totals senders access connections collector status
     answers openapi api badges assets views explore deployed pages web app upkeep server demo

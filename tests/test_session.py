@@ -291,6 +291,14 @@ def test_who_we_are_is_not_taken_from_elsewhere(fake, tmp_path, monkeypatch):
     assert all(headers["Authorization"] is None for _, _, headers in fake.requests)
 
 
+def test_loopback_is_not_asked_through_a_proxy(fake, client, monkeypatch):
+    """Docker does not either."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    client.check()
+    assert [("GET", "/v2/")] * 2 == [request[:2] for request in fake.requests]
+
+
 def test_what_is_looked_at_and_what_is_written_have_names_of_their_own(fake, client):
     """The one is not counted, the other is."""
     fake.answers |= {"GET /v2/team": said(), "PUT /v2/team": (201, {}, b"")}

@@ -12,12 +12,12 @@ import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from engines import daemon, dockerd, needs, of_podman, run, short_folder, without_tls
 from makers import INDEX, MANIFEST
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -31,13 +31,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.real)
-
-
-def needs(*programs):
-    """Skips a test where a program is not installed."""
-    missing = [program for program in programs if shutil.which(program) is None]
-    if missing:
-        pytest.skip(f"{' and '.join(missing)} not installed")
 
 
 @pytest.fixture
@@ -196,13 +189,6 @@ def make_image(tmp_path, request):
     return make
 
 
-def run(*command, **environment):
-    """A client's command; it must succeed."""
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, f"{command}: {done.stderr}"
-    return done.stdout
-
-
 class Skopeo:
     """What skopeo does, as somebody."""
 
@@ -253,72 +239,11 @@ def podman_with(tmp_path, registries):
     return call
 
 
-@contextmanager
-def short_folder():
-    """A folder for servers whose sockets lie deep in it: a socket's path may have 107 characters."""
-    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for mount in reversed([mount for mount in mounts if mount.startswith(folder)]):  # of a server that failed
-            subprocess.run(["umount", "--lazy", mount], check=True)
-
-
 @pytest.fixture
 def short_path():
     """The same, for one test."""
     with short_folder() as folder:
         yield folder
-
-
-@contextmanager
-def dockerd(folder, **settings):
-    """A real one with such settings, too, until the end of the block; its address."""
-    needs("dockerd", "docker", "containerd")
-    host = f"unix://{folder}/d.sock"
-    (folder / "daemon.json").write_text(json.dumps(settings | {
-        "data-root": f"{folder}/data", "exec-root": f"{folder}/exec", "pidfile": f"{folder}/pid", "hosts": [host],
-        "storage-driver": "vfs", "bridge": "none", "iptables": False, "ip6tables": False, "ip-masq": False,
-        "ip-forward": False, "userland-proxy": False, "insecure-registries": ["127.0.0.0/8"],
-    }))  # fmt: skip
-
-    def is_up():
-        return subprocess.run(["docker", "-H", host, "version"], capture_output=True).returncode == 0
-
-    with daemon(folder / "log", "dockerd", "--config-file", str(folder / "daemon.json")):
-        wait_until(is_up, "dockerd")
-        yield host
-
-
-@contextmanager
-def podman_service(folder, registry):
-    """The service of podman, with images of its own, and a registry that it may ask without TLS; its address."""
-    needs("podman")
-    socket, environment = folder / "p.sock", of_podman(folder, without_tls(registry))
-    with daemon(folder / "log", "podman", "system", "service", "--time", "0", f"unix://{socket}", **environment):
-        wait_until(socket.exists, "podman's service")
-        yield f"unix://{socket}"
-
-
-def without_tls(registry):
-    """What podman has to know of a registry that has no certificate."""
-    return f'[[registry]]\nlocation="{registry}"\ninsecure=true\n'
-
-
-def of_podman(folder, registries):
-    """Variables that give podman images of its own in a folder, and such a registries.conf."""
-    (folder / "storage.conf").write_text(
-        f'[storage]\ndriver="vfs"\ngraphroot="{folder}/podman"\nrunroot="{folder}/podman-run"\n'
-    )
-    (folder / "registries.conf").write_text(registries)
-    (folder / "containers.conf").write_text(
-        '[engine]\ncgroup_manager="cgroupfs"\nevents_logger="file"\n[network]\nnetwork_backend="cni"\n'
-    )
-    names = {
-        "CONTAINERS_STORAGE_CONF": "storage",
-        "CONTAINERS_REGISTRIES_CONF": "registries",
-        "CONTAINERS_CONF": "containers",
-    }
-    return {name: str(folder / f"{file}.conf") for name, file in names.items()}
 
 
 @contextmanager
@@ -364,17 +289,6 @@ def ctr(short_path):
     with daemon(folder / "log", "containerd", "--config", str(folder / "config.toml")):
         wait_until(Path(address).exists, "containerd")
         yield call
-
-
-@contextmanager
-def daemon(log, *command, **environment):
-    """A server, until the end of the block."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | environment)
-    try:
-        yield
-    finally:
-        stop(process)
 
 
 @pytest.fixture(params=["skopeo", "podman", "docker", "ctr"])

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 import trustme
-from conftest import PASSWORDS, Registry, Skopeo, daemon, docker_with, needs, podman_with, run
+from conftest import PASSWORDS, Registry, Skopeo, docker_with, podman_with
+from engines import daemon, needs, run
 from makers import MANIFEST
 from servers import HOST, PATIENCE, free_port, stop, wait_until
 

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from conftest import needs
+from engines import needs
 from makers import NOW
 from servers import HOST, wait_until
 

@@ -8,7 +8,7 @@ import tarfile
 
 import msgspec
 import pytest
-from conftest import run
+from engines import run
 from servers import HOST, free_port, wait_until
 
 from regstats import swarm
