@@ -7,7 +7,7 @@ from msgspec import structs
 
 from regstats.engines import Engine, target_of
 from regstats.errors import ParameterError
-from regstats.inventory import Tagged, attached_to, each, tags_of
+from regstats.inventory import Attached, Tagged, each, tags_of
 from regstats.names import Name, parse
 from regstats.plans import ALREADY, Kept, Plan, Step
 from regstats.workshop import Registries, Workshop
@@ -65,32 +65,21 @@ def plan_copy(registries: Registries, tagged: Sequence[Tagged], to: str, jobs: i
 
 
 def with_attached(registries: Registries, tagged: Sequence[Tagged], jobs: int) -> list[Tagged]:
-    """Tags, and all that is attached to what they point to: by tags of its own, or as the registry says."""
-    tags = {place: tags_of(registries.client(place.registry), place.repository, jobs) for place in _places(tagged)}
+    """Tags, and all that is attached to what they point to, or to what that lists."""
+    attached: dict[Name, Attached] = {}
     found = {(one.name, one.digest): one for one in tagged}
     queue = list(tagged)
     for one in queue:
-        place, client = _place(one), registries.client(one.name.registry)
-        inner = client.manifest(place.repository, one.digest)
-        children = [child.digest for child in inner.children] if inner and inner.is_index else []
-        for digest in [one.digest, *children]:
-            named = [other for other in tags[place] if attached_to(other.name.tag or "") == digest]
-            others = [
-                Tagged(structs.replace(place, digest=said.digest), said.digest, said.media_type)
-                for said in client.referrers(place.repository, digest)
-            ]
-            new = [other for other in [*named, *others] if (other.name, other.digest) not in found]
-            found |= {(other.name, other.digest): other for other in new}
-            queue += new
+        place, client = structs.replace(one.name, tag=None, digest=None), registries.client(one.name.registry)
+        if place not in attached:
+            attached[place] = Attached(client, place.repository, tags_of(client, place.repository, jobs))
+        manifest = client.manifest(place.repository, one.digest)
+        children = [child.digest for child in manifest.children] if manifest and manifest.is_index else []
+        others = [other for digest in [one.digest, *children] for other in attached[place].to(digest)]
+        new = {(other.name, other.digest): other for other in others if (other.name, other.digest) not in found}
+        found |= new
+        queue += new.values()
     return list(found.values())
-
-
-def _place(one: Tagged) -> Name:
-    return Name(one.name.registry, one.name.repository)
-
-
-def _places(tagged: Sequence[Tagged]) -> list[Name]:
-    return sorted({_place(one) for one in tagged})
 
 
 def plan_restore(registries: Registries, wanted: Sequence[Name], jobs: int) -> Plan:

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from regstats.errors import ActionError, ParameterError
 from regstats.names import Name, fits, is_glob, parse, split
-from regstats.registry import Client, Descriptor, Manifest
+from regstats.registry import INDEXES, Client, Descriptor, Manifest
 
 Thing = TypeVar("Thing")
 Result = TypeVar("Result")
@@ -103,6 +103,33 @@ def attached_to(tag: str) -> str | None:
     """The digest that a tag belongs to, if it is one of a signature or the like (cosign, and the specification)."""
     found = ATTACHMENT.fullmatch(tag)
     return f"{found[1]}:{found[2]}" if found else None
+
+
+class Attached:
+    """What belongs to the manifests of a repository: signatures, lists of parts.
+
+    By tags that cosign gives, or as the registry says, or where it does not know, by the tag of an index of it
+    (distribution specification, "Referrers Tag Schema").
+    """
+
+    def __init__(self, client: Client, repository: str, tagged: Iterable[Tagged]) -> None:
+        self._client, self._repository = client, repository
+        self._tagged: dict[str, list[Tagged]] = {}
+        for one in tagged:
+            if (subject := attached_to(one.name.tag or "")) is not None:
+                self._tagged.setdefault(subject, []).append(one)
+
+    def to(self, digest: str) -> list[Tagged]:
+        """What is attached to a manifest; what has no tag by its digest."""
+        found = list(self._tagged.get(digest, []))
+        said = self._client.referrers(self._repository, digest)
+        if said is None:
+            indexes = [
+                self._client.manifest(self._repository, one.digest) for one in found if one.media_type in INDEXES
+            ]
+            said = [child for index in indexes if index for child in index.children]
+        place = Name(self._client.registry, self._repository)
+        return found + [Tagged(structs.replace(place, digest=one.digest), one.digest, one.media_type) for one in said]
 
 
 def describe(client: Client, repository: str, digest: str) -> Content | None:

@@ -4,14 +4,16 @@ Keeping is stronger: what any rule keeps, stays, and so does whatever it needs.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
 import pandas as pd
 from msgspec import Struct, structs
 
-from regstats.inventory import Tagged, attached_to, each, tags_of
+from regstats.inventory import Attached, Tagged, attached_to, each, tags_of
 from regstats.names import Name, fits
 from regstats.plans import Kept, Plan, Step
 from regstats.registry import INDEXES, Client
@@ -180,79 +182,91 @@ class _Repository:
     def __init__(self, client: Client, place: Name, jobs: int) -> None:
         self._client, self._path = client, place.repository
         self._place = f"{place.registry}/{place.repository}"
-        self._tagged = tags_of(client, place.repository, jobs)
-        self._tags = {one.name.tag or "": one.digest for one in self._tagged}
+        tagged = tags_of(client, place.repository, jobs)
+        self._tags = {one.name.tag or "": one.digest for one in tagged}
+        self._names: defaultdict[str, set[str]] = defaultdict(set)
+        """Of a digest: the tags that point to it."""
+        for tag, digest in self._tags.items():
+            self._names[digest].add(tag)
+        self._kinds = {one.digest: one.media_type for one in tagged}
+        self._attached = Attached(client, place.repository, tagged)
         self._children: dict[str, list[str]] = {}
 
     def plan(self, goes: Sequence[Tagged], stay: set[str], *, alone: bool) -> Plan:
         """What is deleted, in order: what lists others before these."""
         chosen = {one.name.tag: one.digest for one in goes if one.name.tag}
         named = {one.digest for one in goes if not one.name.tag}
-        wanted = named | {digest for digest in chosen.values() if self._names(digest) <= chosen.keys()}
+        wanted = named | {digest for digest in chosen.values() if self._names[digest] <= chosen.keys()}
         roots = {digest for tag, digest in self._tags.items() if not attached_to(tag)} - wanted
-        stays = self._needed(roots | stay)
-        gone = self._gone(sorted(wanted - stays), stays)
+        gone = self._gone(wanted, self._needed(roots | stay))
         tags = [(f"{self._place}:{tag}", digest) for tag, digest in sorted(chosen.items()) if digest not in gone]
         others = [(f"{self._place}@{digest}", digest) for digest in sorted(named - gone.keys())]
         steps = [self._untag(image, digest) for image, digest in tags if alone]
-        steps += [self._delete(digest, after, why) for digest, (after, why) in gone.items()]
+        steps += [self._delete(digest, gone[digest]) for digest in self._in_order(gone)]
         left = others if alone else tags + others
         kept = [Kept(image, digest, self._needed_by(image, digest)) for image, digest in left]
         return Plan(steps=steps, kept=kept, tags={self._place: self._tags} if steps else {})
 
-    def _names(self, digest: str) -> set[str]:
-        """The tags that point to something."""
-        return {tag for tag, other in self._tags.items() if other == digest}
-
     def _needed_by(self, image: str, digest: str) -> str:
-        others = sorted(self._names(digest) - {image.removeprefix(f"{self._place}:")})
+        others = sorted(self._names[digest] - {image.removeprefix(f"{self._place}:")})
         return f"the same manifest as {', '.join(others)}" if others else "an index that stays lists it"
 
     def _untag(self, image: str, digest: str) -> Step:
         why = self._needed_by(image, digest)
         return Step(action="untag", image=image, digest=digest, repository=self._place, why=why)
 
-    def _delete(self, digest: str, after: list[str], why: str) -> Step:
-        image, tags = f"{self._place}@{digest}", ", ".join(sorted(self._names(digest)))
-        whys = "; ".join(filter(None, [tags, why]))
-        return Step(action="delete", image=image, digest=digest, repository=self._place, after=after, why=whys)
+    def _delete(self, digest: str, owners: dict[str, str]) -> Step:
+        image, tags = f"{self._place}@{digest}", ", ".join(sorted(self._names[digest]))
+        whys = "; ".join(filter(None, [tags, *list(owners.values())[:1]]))
+        return Step(action="delete", image=image, digest=digest, repository=self._place, after=list(owners), why=whys)
 
-    def _gone(self, wanted: Sequence[str], stays: set[str]) -> dict[str, tuple[list[str], str]]:
-        """All that goes with manifests, with what has to go before it, and why: what nothing else needs."""
-        gone: dict[str, tuple[list[str], str]] = {digest: ([], "") for digest in wanted}
-        queue = list(wanted)
+    def _gone(self, wanted: set[str], stays: set[str]) -> dict[str, dict[str, str]]:
+        """All that goes, and of each what it belongs to that goes as well, and how: what nothing else needs."""
+        gone: dict[str, dict[str, str]] = {digest: {} for digest in sorted(wanted - stays)}
+        queue = list(gone)
         for digest in queue:
-            for inner, why in self._follows(digest):
+            for inner, how in self._follows(digest):
                 if inner in stays or not self._is_free(inner, gone):
                     continue
                 if inner not in gone:
                     queue.append(inner)
-                before, known = gone.get(inner, ([], why))
-                gone[inner] = ([*before, digest], known)
+                gone.setdefault(inner, {}).setdefault(digest, f"{how} {_short(digest)}")
         return gone
+
+    def _in_order(self, gone: Mapping[str, Mapping[str, str]]) -> list[str]:
+        """What lists others, or has them attached, before these.
+
+        Tags can say that things are attached in a circle. What indexes list never is one.
+        """
+        try:
+            return list(TopologicalSorter(gone).static_order())
+        except CycleError:
+            lists = {digest: [one for one in owners if digest in self._listed(one)] for digest, owners in gone.items()}
+            return list(TopologicalSorter(lists).static_order())
 
     def _is_free(self, digest: str, gone: Container[str]) -> bool:
         """Whether all its tags, if it has any, only say to what that goes it is attached."""
-        return digest in gone or all((attached_to(tag) or "") in gone for tag in self._names(digest))
+        return digest in gone or all((attached_to(tag) or "") in gone for tag in self._names[digest])
 
     def _needed(self, digests: set[str]) -> set[str]:
         """These, and all that they list."""
-        for digest in (queue := sorted(digests)):
-            queue += [child for child in self._listed(digest) if child not in queue]
-        return set(queue)
+        needed = set(digests)
+        queue = list(digests)
+        for digest in queue:
+            new = [child for child in self._listed(digest) if child not in needed]
+            needed.update(new)
+            queue += new
+        return needed
 
     def _follows(self, digest: str) -> Iterator[tuple[str, str]]:
         """What belongs to a manifest, and how."""
-        name = _short(digest)
-        yield from ((child, f"listed by {name}") for child in self._listed(digest))
-        yield from ((self._tags[tag], f"attached to {name}") for tag in self._tags if attached_to(tag) == digest)
-        yield from ((one.digest, f"attached to {name}") for one in self._client.referrers(self._path, digest))
+        yield from ((child, "listed by") for child in self._listed(digest))
+        yield from ((one.digest, "attached to") for one in self._attached.to(digest))
 
     def _listed(self, digest: str) -> list[str]:
         """What an index lists; nothing else does."""
         if digest not in self._children:
-            kinds = {one.media_type for one in self._tagged if one.digest == digest}
-            is_index = not kinds or not kinds.isdisjoint(INDEXES)
+            is_index = self._kinds.get(digest, INDEXES[0]) in INDEXES
             manifest = self._client.manifest(self._path, digest) if is_index else None
             self._children[digest] = [child.digest for child in manifest.children] if manifest else []
         return self._children[digest]

@@ -109,6 +109,7 @@ class Client:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._knows_referrers = True
 
     @property
     def registry(self) -> str:
@@ -170,14 +171,13 @@ class Client:
             kind = Manifest(made, kind, body).content.media_type or kind
         return Manifest(made, kind, body)
 
-    def referrers(self, repository: str, digest: str) -> list[Descriptor]:
-        """What is attached to a manifest: signatures, lists of parts. Of registries that do not know it, their tag."""
+    def referrers(self, repository: str, digest: str) -> list[Descriptor] | None:
+        """What says of itself that it is attached to a manifest; None if the registry does not know such a question."""
+        if not self._knows_referrers:
+            return None
         with self._session.asked("GET", f"/v2/{repository}/referrers/{_quoted(digest)}", gone=(404,)) as answer:
-            found = self._session.decoded(answer, _Content).manifests if answer.status_code != 404 else None
-        if found is None:
-            listed = self.manifest(repository, referrers_tag(digest))
-            found = listed.children if listed is not None and listed.is_index else []
-        return found
+            self._knows_referrers = answer.status_code != 404  # who knows it says that there is nothing
+            return self._session.decoded(answer, _Content).manifests or [] if self._knows_referrers else None
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """Whether it is there."""
@@ -273,12 +273,6 @@ class Blob:
         if is_over and (self._read, self._hash.hexdigest()) != (self._part.size, self._part.digest.partition(":")[2]):
             raise ActionError(f"The blob {self._part.digest} is damaged where it is.", again=False)
         return piece
-
-
-def referrers_tag(digest: str) -> str:
-    """Under what registries that do not know referrers keep the index of them (distribution specification)."""
-    kind, _, value = digest.partition(":")
-    return f"{kind}-{value}"[:128]
 
 
 def digest_as(said: str, body: bytes) -> str:

@@ -40,7 +40,8 @@ def known(rows: pd.DataFrame, stats: Stats, source: str | None = None) -> pd.Dat
     idle = stats.unused(catalog=catalog, days=0, **of_registry)[[*KEYS, "last_pull", "last_push", "idle_days"]]
     pulls = stats.pulls(by=["repository", "digest"], interval="total", **of_registry)
     counts = pulls.groupby(["repository", "digest"], as_index=False)[["pulls", "downloads"]].sum()
-    whole = rows.merge(idle, how="left", on=KEYS).merge(counts, how="left", on=["repository", "digest"])
+    whole = rows.merge(idle, how="left", on=KEYS, validate="many_to_one")
+    whole = whole.merge(counts, how="left", on=["repository", "digest"], validate="many_to_one")
     is_known = whole["idle_days"].notna()
     for name in ("pulls", "downloads"):
         whole[name] = whole[name].astype("Int64").fillna(0).where(is_known)

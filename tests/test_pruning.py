@@ -211,7 +211,12 @@ some_pointers = st.dictionaries(
 )
 
 
-@given(some_pointers, graphs, st.dictionaries(names, st.lists(st.sampled_from([E, F]), max_size=1)), st.data())
+some_referrers = st.fixed_dictionaries({}, optional={
+    **{one: st.lists(st.sampled_from([E, F]), max_size=1) for one in (A, B, C, D)}, E: st.just([F]),
+})  # fmt: skip
+
+
+@given(some_pointers, graphs, some_referrers, st.data())
 def test_what_is_needed_stays(tags, children, referrers, data):
     """Whatever is chosen: no tag that was not chosen loses anything, and what goes is nobody's."""
     fake = Fake(tags, children, referrers)
@@ -224,9 +229,11 @@ def test_what_is_needed_stays(tags, children, referrers, data):
             assert needed(pointed, children).isdisjoint(gone)
         if tag not in chosen and pointed in gone and pointed not in chosen:
             assert attached_to(tag) in gone
-    for number, step in enumerate(step for step in plan.steps if step.action == "delete"):
+    for step in (step for step in plan.steps if step.action == "delete"):
         chosen_itself = step.digest in chosen or step.digest in {tags[tag] for tag in chosen if tag in tags}
-        assert chosen_itself or set(step.after) & set(gone[:number])
+        assert chosen_itself or set(step.after) & set(gone)
+        for child in children.get(step.digest, []):
+            assert child not in gone or gone.index(step.digest) < gone.index(child)
 
 
 def needed(digest, children):
