@@ -510,3 +510,26 @@ def test_tls_with_a_certificate_of_ones_own(tmp_path, monkeypatch):
         assert "[]" in images(
             "ls", "--brief", "--registry", f"https://{registry.address}", "--secure", "--format", "json"
         )
+
+
+def test_what_is_looked_at_is_not_counted(collector, registry, patiently):
+    """Neither as a pull nor as a use; what is pushed is, as anybody's."""
+    collector.start()
+    put = Contents(registry.address, Login("alice", "alice-password"))
+    put.image("team/app", "1.0", "one")
+    alice = ["--registry", registry.address, "--username", "alice", "--password-stdin"]
+    images("ls", *alice, input="alice-password")
+    images("tag", "team/app:1.0", "latest", *alice, "--yes", input="alice-password")
+    client = ("--by", "tag,client", "--interval", "total")
+    pushed = [{"tag": tag, "client": "regstats", "pushes": 1, "updates": 1, "deletes": 0} for tag in ("1.0", "latest")]
+    patiently(pushed, lambda: sorted(collector.ask("pushes", *client), key=lambda row: row["tag"]))
+    assert [] == collector.ask("pulls", *client)
+    everybody = "select count(*) as looked from events where action = 'pull' and client = 'regstats'"
+    rows = exported(collector, everybody)
+    assert 0 < rows[0]["looked"], "they are in the store all the same"
+
+
+def exported(collector, query):
+    """The rows of a query."""
+    command = [sys.executable, "-m", "regstats", "export", "--data", str(collector.data), "--sql", query]
+    return json.loads(subprocess.run([*command, "--format", "json"], capture_output=True, check=True).stdout)
