@@ -28,7 +28,7 @@ from werkzeug.exceptions import (
 from werkzeug.wrappers import Response
 
 from regstats import monitoring, senders
-from regstats.config import DEFAULT_SOURCE, Settings
+from regstats.config import DEFAULT_SOURCE, Settings, Source
 from regstats.errors import JournalError
 from regstats.events import Delivery, new_ids
 from regstats.journal import Journal
@@ -37,6 +37,7 @@ from regstats.payloads import is_kept
 _PATH = "/events"
 _DISCARDED, _CHUNK = 64 * 1024 * 1024, 64 * 1024  # bytes of a refused delivery that are read, and how many at a time
 _UNKNOWN = "(unknown)"
+_METHODS = "POST, OPTIONS"
 
 RETRY_AFTER = 5  # seconds; Distribution ignores it, others do not
 
@@ -76,6 +77,10 @@ class Intake:
             return self._others(environ, start_response)
         started = time.perf_counter()
         try:
+            if environ["REQUEST_METHOD"] == "OPTIONS":
+                self._sender(environ, source, self._address(environ))
+                start_response("204 No Content", [("Allow", _METHODS)])
+                return []
             size = self._receive(environ, source)
         except HTTPException as error:
             return problem(error)(environ, start_response)
@@ -86,7 +91,7 @@ class Intake:
     def _receive(self, environ: WSGIEnvironment, source: str) -> int:
         """Stores a delivery, or says why not; its size."""
         if environ["REQUEST_METHOD"] != "POST":
-            raise MethodNotAllowed(valid_methods=["POST"])
+            raise MethodNotAllowed(valid_methods=_METHODS.split(", "))
         address = self._address(environ)
         try:
             body = self._admitted(environ, source, address)
@@ -104,6 +109,14 @@ class Intake:
 
     def _admitted(self, environ: WSGIEnvironment, name: str, address: str | None) -> bytes:
         """The body of a delivery whose sender may send it."""
+        source = self._sender(environ, name, address)
+        body = read_body(environ, self._settings.max_body)
+        if not senders.is_signed(environ, body, source.signing_secret):
+            raise Unauthorized("The signature is missing, or not that of this body with the source's signing_secret.")
+        return body
+
+    def _sender(self, environ: WSGIEnvironment, name: str, address: str | None) -> Source:
+        """The source, if whoever asks may send as it: what OPTIONS answers, without sending anything."""
         source = self._sources.get(name)
         if source is None:
             raise NotFound(f"There is no source {name!r}; configure it as [sources.{name}] in regstats.toml.")
@@ -113,10 +126,7 @@ class Intake:
             raise Unauthorized(
                 "A token is needed: `Authorization: Bearer …`, `token …`, or Basic with it as the password."
             )
-        body = read_body(environ, self._settings.max_body)
-        if not senders.is_signed(environ, body, source.signing_secret):
-            raise Unauthorized("The signature is missing, or not that of this body with the source's signing_secret.")
-        return body
+        return source
 
     def _store(self, environ: WSGIEnvironment, source: str, address: str | None, body: bytes) -> None:
         delivery = Delivery(

@@ -53,31 +53,17 @@ class At(NamedTuple):
 
 
 def _at(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which registry, and who we are there, as the argument `at`."""
+    """The options that say which registry, who we are there, and how many at a time, as the argument `at`."""
 
     @wraps(function)
-    def called(
-        *, registry: str, username: str | None, password_stdin: bool, ca: str | None, insecure: bool | None, jobs: int,
-        **others: Any,
-    ) -> Any:  # fmt: skip
-        from regstats.credentials import Login
+    def called(*, place: options.Place, jobs: int, **others: Any) -> Any:
         from regstats.workshop import Registries
 
-        if password_stdin != (username is not None):
-            raise click.UsageError("--username and --password-stdin belong together.")
-        login = Login(username, sys.stdin.read().rstrip("\r\n")) if username is not None else None
-        return function(at=At(Registries(registry, login, insecure=insecure, ca=ca, jobs=jobs), jobs), **others)
+        registries = Registries(place.registry, place.login, insecure=place.insecure, ca=place.ca, jobs=jobs)
+        return function(at=At(registries, jobs), **others)
 
-    return options.together([
-        click.option("--registry", default="127.0.0.1:5000", show_default=True, help="Where names without one are."),
-        click.option("--username", help="Who asks there.  [default: as docker login or podman login left it]"),
-        click.option("--password-stdin", is_flag=True, help="The password is what stdin says."),
-        click.option("--ca", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Who vouches for TLS."),
-        click.option(
-            "--insecure/--secure", default=None, help="Without TLS, or with any certificate.  [default: on loopback]"
-        ),
-        click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="How many at a time."),
-    ])(called)  # fmt: skip
+    jobs = click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="How many at a time.")
+    return options.place("Where names without one are.", default="127.0.0.1:5000")(jobs(called))
 
 
 class Choice(NamedTuple):

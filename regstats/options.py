@@ -138,6 +138,47 @@ def destination(choices: Sequence[str] = FORMATS, default: str = "table") -> Dec
     return decorate
 
 
+class Place(NamedTuple):
+    """A registry, and who asks there."""
+
+    registry: str
+    login: Any
+    """None: as `docker login` or `podman login` left it."""
+    insecure: bool | None
+    ca: str | None
+
+
+def place(what: str, default: str | None = None) -> Decorator:
+    """The options that say which registry, and who we are there, as the argument `place`; None if none is named."""
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def called(
+            *, registry: str | None, username: str | None, password_stdin: bool, ca: str | None, insecure: bool | None,
+            **others: Any,
+        ) -> Any:  # fmt: skip
+            from regstats.credentials import Login
+
+            if password_stdin != (username is not None):
+                raise click.UsageError("--username and --password-stdin belong together.")
+            login = Login(username, sys.stdin.read().rstrip("\r\n")) if username is not None else None
+            return function(place=Place(registry, login, insecure, ca) if registry else None, **others)
+
+        return together([
+            click.option("--registry", default=default, show_default=default is not None, help=what),
+            click.option("--username", help="Who asks there.  [default: as docker login or podman login left it]"),
+            click.option("--password-stdin", is_flag=True, help="The password is what stdin says."),
+            click.option(
+                "--ca", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="Who vouches for TLS."
+            ),
+            click.option(
+                "--insecure/--secure", default=None, help="Without TLS, or any certificate.  [default: on loopback]"
+            ),
+        ])(called)  # fmt: skip
+
+    return decorate
+
+
 def form_of_report(output: Path | None) -> str:
     """How a report is written if only the file says."""
     suffix = output.suffix.lower().lstrip(".") if output is not None else ""

@@ -1,8 +1,9 @@
 """What a registry has (distribution specification 1.1): tags, manifests as the bytes that they are, blobs."""
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -273,6 +274,11 @@ class Blob:
         if is_over and (self._read, self._hash.hexdigest()) != (self._part.size, self._part.digest.partition(":")[2]):
             raise ActionError(f"The blob {self._part.digest} is damaged where it is.", again=False)
         return piece
+
+
+def once(data: bytes, part: Descriptor) -> Callable[[], AbstractContextManager[Blob]]:
+    """Bytes that are at hand, for `Client.add`."""
+    return lambda: nullcontext(Blob(io.BytesIO(data), part))
 
 
 def digest_as(said: str, body: bytes) -> str:

@@ -67,7 +67,7 @@ class Session:
         scheme, _, host = registry.rpartition("://")
         self.registry = urlsplit(f"//{host}").netloc
         self._login, self._timeout, self._scheme = login, timeout, scheme
-        self._is_here = config.is_loopback(urlsplit(f"//{host}").hostname or "")
+        self._is_here = config.is_loopback(self.host)
         self._insecure = self._is_here if insecure is None else insecure
         self._verify: bool | str = ca or (not self._insecure and _trusted())
         self._basic = basic(login.user, login.password) if login is not None and login.user else {}
@@ -82,6 +82,16 @@ class Session:
             self._session.mount(prefix, HTTPAdapter(pool_maxsize=max(jobs, 10), max_retries=retry))
         if self._insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    @property
+    def host(self) -> str:
+        """Its name or address, without the port."""
+        return urlsplit(f"//{self.registry}").hostname or ""
+
+    @property
+    def port(self) -> int:
+        """Where it listens there."""
+        return urlsplit(f"//{self.registry}").port or (443 if self.base.startswith("https:") else 80)
 
     def close(self) -> None:
         """Lets go of its connections."""

@@ -1,4 +1,4 @@
-"""Engines that tests start, dockerd and podman's service, each with images of its own; and what they load."""
+"""Programs that tests start: dockerd and podman's service, each with images of its own, and nginx."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from servers import PATIENCE, stop, wait_until
+from servers import HOST, PATIENCE, free_port, listens, stop, wait_until
 
 
 def needs(*programs):
@@ -129,3 +129,26 @@ def archive(names):
             listed.append({"Config": its, "RepoTags": [name], "Layers": [f"{diff_id}/layer.tar"]})
         add("manifest.json", json.dumps(listed).encode())
     return content.getvalue()
+
+
+NGINX_TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+@contextmanager
+def nginx_of(folder, location):
+    """Nginx that does this with every request; its port."""
+    needs("nginx")
+    port = free_port()
+    place = folder / f"nginx-{port}"
+    place.mkdir()
+    temporary = " ".join(
+        f"{kind}_temp_path {place}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (place / "nginx.conf").write_text(
+        f"daemon off; pid {place}/pid; error_log {place}/error.log; events {{}}\n"
+        f"http {{ access_log off; {temporary} client_max_body_size 0;\n"
+        f"server {{ listen {HOST}:{port}; location / {{ {location} }} }} }}\n"
+    )
+    with daemon(place / "log", "nginx", "-e", str(place / "error.log"), "-c", str(place / "nginx.conf")):
+        wait_until(lambda: listens(port), "nginx")
+        yield port

@@ -29,17 +29,22 @@ class PlainRegistry:
         self._folder, self._environment = folder, dict(environment)
         self.storage = folder / "data"
         folder.mkdir(parents=True)
-        self._config = folder / "config.yml"
-        self._config.write_text(CONFIG.format(folder=folder, address=self.address) + more.format(folder=folder))
+        self.config = folder / "config.yml"
+        self.config.write_text(CONFIG.format(folder=folder, address=self.address) + more.format(folder=folder))
         self.process = None
 
     def start(self):
         environment = {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
         with (self._folder / "log").open("ab") as log:
-            command = ["docker-registry", "serve", str(self._config)]
+            command = ["docker-registry", "serve", str(self.config)]
             self.process = subprocess.Popen(command, env=environment | self._environment, stdout=log, stderr=log)
         wait_until(lambda: listens(self.port), "the registry")
         return self
+
+    def restart(self):
+        """As it is configured now."""
+        stop(self.process)
+        return self.start()
 
     def requests(self):
         """What it was asked since it began: method, path, status."""

@@ -39,6 +39,26 @@ def bearer(token="secret"):
     return {"Authorization": f"Bearer {token}"}
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "expected"),
+    [
+        ("/events", bearer(), 204),
+        ("/events/", bearer(), 204),
+        ("/events/lab", bearer("lab-secret"), 204),
+        ("/events", bearer("wrong"), 401),
+        ("/events", {}, 401),
+        ("/events/nobody", bearer(), 404),
+    ],
+)
+def test_whether_one_may_send_can_be_asked(client, folder, path, headers, expected):
+    """With OPTIONS, as `regstats doctor` does: nothing is stored, and nothing that is refused is counted."""
+    answer = client.options(path, headers=headers)
+    assert expected == answer.status_code
+    assert ("POST, OPTIONS" if expected == 204 else None) == answer.headers.get("Allow")
+    assert [] == received(folder)
+    assert [] == client.get("/healthz", headers=bearer()).get_json()["rejected"]
+
+
 def test_a_delivery_is_stored_as_it_came(client, folder):
     """Time, sender, the headers that matter, and every byte."""
     answer = client.post("/events", data=BODY, headers={**bearer(), "Content-Type": "application/x", "Cookie": "c"})

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 import trustme
 from conftest import PASSWORDS, Registry, Skopeo, docker_with, podman_with
-from engines import daemon, needs, run
+from engines import NGINX_TEMPORARY, daemon, needs, run
 from makers import MANIFEST
 from servers import HOST, PATIENCE, free_port, stop, wait_until
 
@@ -145,9 +145,6 @@ def login(actor="alice"):
     return {"Authorization": f"Basic {base64.b64encode(f'{actor}:{PASSWORDS[actor]}'.encode()).decode()}"}
 
 
-_TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-
-
 class Nginx:
     """nginx with what is printed, and nothing else than what it needs to run here."""
 
@@ -158,7 +155,7 @@ class Nginx:
         folder.mkdir()
         text = printed("nginx", "--listen", self.address, "--upstream", registry.address, *options)
         (folder / "registry.conf").write_text(text)
-        temporary = "".join(f"{name}_temp_path {folder}/{name};\n" for name in _TEMPORARY)
+        temporary = "".join(f"{name}_temp_path {folder}/{name};\n" for name in NGINX_TEMPORARY)
         (folder / "nginx.conf").write_text(
             f"daemon off; pid {folder}/pid; error_log {folder}/error.log;\nevents {{}}\n"
             f"http {{\naccess_log off;\n{temporary}include {folder}/*registry.conf;\n}}\n"
