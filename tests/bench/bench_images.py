@@ -56,7 +56,7 @@ def ways(options, make):
     first = next(iter(times.values()))
     rows = [(name, reports.spread(some, 1), f"{reports.median(first) / reports.median(some):.1f}")
             for name, some in times.items()]  # fmt: skip
-    return reports.table(["", "seconds, median (range)", "times as fast as the loop"], rows)
+    return reports.table(["way", "seconds, median (range)", "times as fast as the loop"], rows)
 
 
 def timed(options, folder, command, **environment):

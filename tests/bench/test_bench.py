@@ -17,6 +17,7 @@ from regstats.compact import compact
 
 FOLDER = Path(__file__).parent
 MISSING_FOR_WEB = [program for program in ("ab", "chromium", "chromedriver") if shutil.which(program) is None]
+MISSING_FOR_IMAGES = [program for program in ("dockerd", "docker-registry", "skopeo") if shutil.which(program) is None]
 MISSING = [program for program in ("ab", "nginx", "docker-registry") if shutil.which(program) is None]
 
 
@@ -58,6 +59,16 @@ def test_deploy(tmp_path):
     command = [sys.executable, str(FOLDER / "bench_deploy.py"), "--output", str(tmp_path / "report.md")]
     subprocess.run([*command, "--rounds", "1", "--events", "2000", "--days", "2"], check=True, capture_output=True)
     assert 4 == (tmp_path / "report.md").read_text().count(" to ") - 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(MISSING_FOR_IMAGES), reason=f"{' and '.join(MISSING_FOR_IMAGES)} not installed")
+def test_images(tmp_path):
+    """Each way gets all images to a registry."""
+    command = [sys.executable, str(FOLDER / "bench_images.py"), "--output", str(tmp_path / "report.md")]
+    subprocess.run([*command, "--rounds", "1", "--images", "2", "--tags", "9"], check=True, capture_output=True)
+    tables = dict(_tables((tmp_path / "report.md").read_text()))
+    assert [3, 3, 3] == [len(rows) for rows in tables.values()]
 
 
 @pytest.mark.slow
