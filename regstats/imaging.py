@@ -424,13 +424,15 @@ def _rows(at: At, tagged: "list[Tagged]", choice: Choice, *, needs_store: bool =
 
     rows = listing.of_tags(tagged, inventory.contents(at.registries.client, tagged, at.jobs))
     try:
-        rows = usage.known(rows, options.stats(choice.data, choice.file), choice.source)
+        known = usage.known(rows, options.stats(choice.data, choice.file), choice.source)
     except StoreNotFoundError as error:
         if needs_store:
             raise
         click.echo(f"{error} So pulls and idle_days are not known.", err=True)
-        rows = usage.unknown(rows)
-    return rows if choice.where is None else usage.where(rows, choice.where)
+        known = usage.unknown(rows)
+    elsewhere = [one.name.registry != at.registries.default for one in tagged]
+    known.loc[elsewhere, usage.KNOWN] = None  # events are of one registry
+    return known if choice.where is None else usage.where(known, choice.where)
 
 
 def _span(text: str | None) -> timedelta | None:

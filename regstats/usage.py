@@ -36,7 +36,7 @@ def known(rows: pd.DataFrame, stats: Stats, source: str | None = None) -> pd.Dat
     if until is None or rows.empty:
         return unknown(rows)
     of_registry: dict[str, Any] = {"source": source, "until": until}
-    catalog = rows[KEYS].assign(source=source)
+    catalog = rows[KEYS].drop_duplicates().assign(source=source)
     idle = stats.unused(catalog=catalog, days=0, **of_registry)[[*KEYS, "last_pull", "last_push", "idle_days"]]
     pulls = stats.pulls(by=["repository", "digest"], interval="total", **of_registry)
     counts = pulls.groupby(["repository", "digest"], as_index=False)[["pulls", "downloads"]].sum()

@@ -133,7 +133,7 @@ def looked(options, folder):
                 subprocess.run([*REGSTATS, *commands[name]], check=True, capture_output=True)
                 times[name].append(time.monotonic() - began)
     return reports.table(
-        ["", "seconds, median (range)"], [(name, reports.spread(some, 1)) for name, some in times.items()]
+        ["command", "seconds, median (range)"], [(name, reports.spread(some, 1)) for name, some in times.items()]
     )
 
 

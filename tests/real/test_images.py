@@ -309,6 +309,9 @@ def test_what_nobody_pulls_is_pruned(place, tmp_path):
     gone = [line for line in said.splitlines() if line.startswith(" delete")]
     assert ["old", "scanned", "unseen"] == sorted(line.split()[-1] for line in gone)
     assert "used or pushed 17 days ago" in said
+    elsewhere = f"localhost:{place.port}/team/app"
+    rows = json.loads(images("ls", "team/app", elsewhere, *common, "--format", "json"))
+    assert [False] * 6 + [True] * 6 == [row["idle_days"] is None for row in rows], "events are of one registry"
     rows = json.loads(images("ls", "--where", "pulls = 0 and idle_days > 90", *common, "--format", "json"))
     assert ["old", "scanned", "unseen"] == sorted(row["tag"] for row in rows)
     assert "3 deleted." in images("delete", "--where", "pulls = 0 and idle_days > 90", *common, "--yes")
