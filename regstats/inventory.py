@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -57,7 +58,7 @@ def select(client_of: ClientOf, texts: Sequence[str], registry: str, jobs: int) 
     found: dict[Name, Tagged] = {}
     for text in texts or ["*"]:
         at, glob = split(text)
-        names = list(_names(client_of(at or registry), glob, text))
+        names = list(_names(client_of(at or registry), glob))
         tagged = [one for one in each(lambda name: _tagged(client_of(name.registry), name), names, jobs) if one]
         if not tagged and not is_glob(text):
             raise ParameterError(f"There is no {text!r} at {at or registry}.")
@@ -65,23 +66,20 @@ def select(client_of: ClientOf, texts: Sequence[str], registry: str, jobs: int) 
     return [found[name] for name in sorted(found, key=lambda name: (name.registry, name.repository, name.tag or ""))]
 
 
-def _names(client: Client, glob: str, text: str) -> Iterator[Name]:
+def _names(client: Client, glob: str) -> Iterator[Name]:
     """Which names may be meant."""
     of_repository, _, of_tag = glob.partition("@")[0].partition(":")
     if "@" in glob or (of_tag and not is_glob(glob)):
         yield parse(f"{client.registry}/{glob}", client.registry)
         return
-    if not is_glob(of_repository):
-        parse(f"{client.registry}/{of_repository}", client.registry)  # refuses what is none
     for repository in _repositories(client, of_repository):
-        yield from (
-            Name(client.registry, repository, tag) for tag in client.tags(repository) if fits(glob, repository, tag)
-        )
+        tags = [tag for tag in client.tags(repository) if not of_tag or fnmatchcase(tag, of_tag)]
+        yield from (Name(client.registry, repository, tag) for tag in tags)
 
 
 def _repositories(client: Client, glob: str) -> list[str]:
     if not is_glob(glob):
-        return [glob]
+        return [parse(f"{client.registry}/{glob}", client.registry).repository]
     try:
         return [repository for repository in client.repositories() if fits(glob, repository)]
     except ActionError as error:

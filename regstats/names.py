@@ -50,7 +50,9 @@ def parse(text: str, registry: str) -> Name:
     at, path = split(text)
     rest, _, digest = path.partition("@")
     repository, _, tag = rest.partition(":")
-    name = Name(at or registry, repository, tag or None, digest or None)
+    where = at or registry
+    official = "library/" if where in HUB and "/" not in repository else ""
+    name = Name(where, f"{official}{repository}", tag or None, digest or None)
     check(name, text)
     return name if tag or digest else Name(name.registry, repository, _DEFAULT_TAG)
 

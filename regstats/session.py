@@ -22,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from regstats import config
 from regstats.credentials import Login
 from regstats.errors import ActionError
+from regstats.names import HUB
 from regstats.requesting import basic, bearer, is_address, is_passing
 from regstats.terminal import visible
 
@@ -34,6 +35,8 @@ _AGAIN = (429, 502, 503, 504)
 _TRIES = 3
 _PAUSE = 0.3  # seconds before the first time again
 _SHOWN = 300  # characters of what a registry says
+_OF_HUB = "registry-1.docker.io"
+"""Where the registry of Docker Hub is, which names of images call docker.io."""
 _NO_PROXIES: Any = {"http": None, "https": None}
 """On loopback, whatever $HTTP_PROXY says, as it is for docker."""
 
@@ -66,6 +69,7 @@ class Session:
     ) -> None:
         scheme, _, host = registry.rpartition("://")
         self.registry = urlsplit(f"//{host}").netloc
+        self._place = _OF_HUB if self.registry in HUB else self.registry
         self._login, self._timeout, self._scheme = login, timeout, scheme
         self._is_here = config.is_loopback(self.host)
         self._insecure = self._is_here if insecure is None else insecure
@@ -101,7 +105,7 @@ class Session:
     def base(self) -> str:
         """Where it is. Of insecure ones it has to be tried: on loopback most have no TLS, elsewhere most have."""
         if self._scheme or not self._insecure:
-            return f"{self._scheme or 'https'}://{self.registry}"
+            return f"{self._scheme or 'https'}://{self._place}"
         reasons = []
         for scheme in ("http", "https") if self._is_here else ("https", "http"):
             try:
@@ -152,7 +156,7 @@ class Session:
 
     def _shown(self, url: str, scope: Scope) -> dict[str, str]:
         """Who we are is nobody's business but the registry's: uploads may go to another server."""
-        if urlsplit(url).netloc != self.registry:
+        if urlsplit(url).netloc != self._place:
             return {}
         with self._lock:
             return self._known.get(scope, self._basic)

@@ -20,6 +20,8 @@ HERE = "127.0.0.1:5000"
         ("[::1]:5000/app:1", Name("[::1]:5000", "app", "1")),
         (f"team/app@{A}", Name(HERE, "team/app", None, A)),
         (f"team/app:1.0@{A}", Name(HERE, "team/app", "1.0", A)),
+        ("docker.io/alpine:3", Name("docker.io", "library/alpine", "3")),
+        ("docker.io/team/app", Name("docker.io", "team/app", "latest")),
         ("a/b/c-d__e.f:V1_2-3", Name(HERE, "a/b/c-d__e.f", "V1_2-3")),
     ],
 )

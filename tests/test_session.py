@@ -282,6 +282,14 @@ def test_a_registry_that_is_not_there():
         client.check()
 
 
+def test_docker_hub_is_elsewhere():
+    """Than names of images say."""
+    session = Session("docker.io", ALICE)
+    assert ("docker.io", "https://registry-1.docker.io") == (session.registry, session.base)
+    assert session._shown("https://registry-1.docker.io/v2/", sessions.Scope("a", "GET"))
+    assert {} == session._shown("https://docker.io/v2/", sessions.Scope("a", "GET"))
+
+
 def test_who_we_are_is_not_taken_from_elsewhere(fake, tmp_path, monkeypatch):
     """Requests would look into ~/.netrc."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login eve password x\n")
