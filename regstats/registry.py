@@ -140,22 +140,29 @@ class Client:
 
     def digest(self, repository: str, reference: str) -> str | None:
         """What a tag points to; None if it is not there."""
-        found = self.head(repository, reference)
-        return found.digest if found else None
+        found = self._head(repository, reference)
+        if found is None or found.digest:
+            return found.digest if found else None
+        whole = self.manifest(repository, reference)  # old registries do not say it
+        return whole.digest if whole else None
 
     def head(self, repository: str, reference: str) -> Descriptor | None:
         """The same with media type and size of the manifest."""
+        found = self._head(repository, reference)
+        if found is None or (found.digest and found.media_type in KNOWN):
+            return found
+        whole = self.manifest(repository, reference)
+        return Descriptor(whole.digest, whole.media_type, len(whole.body)) if whole else None
+
+    def _head(self, repository: str, reference: str) -> Descriptor | None:
+        """As far as the registry says it; what it does not say is empty."""
         with self._session.asked("HEAD", _manifest(repository, reference), accept=_ACCEPTED, gone=(404,)) as answer:
             if answer.status_code == 404:
                 return None
-            said, kind = answer.headers.get("Docker-Content-Digest"), _media_type(answer)
-            size = answer.headers.get("Content-Length", "")
+            said, size = answer.headers.get("Docker-Content-Digest", ""), answer.headers.get("Content-Length", "")
         if said and not is_digest(said):
             raise ActionError(f"{self.registry} says {visible(said)!r}, which is no digest.", again=False)
-        if said and kind in KNOWN:
-            return Descriptor(said, kind, int(size) if size.isdigit() else 0)
-        found = self.manifest(repository, reference)  # old registries do not say everything
-        return Descriptor(found.digest, found.media_type, len(found.body)) if found else None
+        return Descriptor(said, _media_type(answer), int(size) if size.isdigit() else 0)
 
     def manifest(self, repository: str, reference: str) -> Manifest | None:
         """A manifest by tag or digest; None if it is not there. Its bytes are what its digest says."""

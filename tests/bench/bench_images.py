@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import docker
 import reports
 from contents import CONFIG, Contents
+from distribution import running
 from engines import archive, dockerd, short_folder
 from makers import MANIFEST
-from registries import running
 
 REGSTATS = [sys.executable, "-m", "regstats", "images"]
 DOCKER_LOOP = 'for i in $IMAGES; do docker tag "$i" "$AT/$i" && docker push -q "$AT/$i" && docker rmi "$AT/$i"; done'

@@ -405,7 +405,7 @@ def forged(name, ago=timedelta(days=2)):
         where = said | {"digest": f"sha256:{number:064}"}
         events.append(make_push(**where, at=at + timedelta(hours=8 * number)))
         events.append(make_event(**where, at=at + timedelta(hours=8 * number + 1)))
-    events.append(make_event(**said, action=name, method=name, id=name))
+    events.append(make_event(**said, at=at, action=name, method=name, id=name))
     events[0]["request"]["host"] = events[0]["source"]["instanceID"] = name
     return events
 

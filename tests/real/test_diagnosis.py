@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from distribution import running
 from engines import needs, nginx_of
-from registries import running
 from servers import HOST, PATIENCE, free_port, wait_until
 
 NOTIFICATIONS = """

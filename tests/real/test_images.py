@@ -11,9 +11,9 @@ from contextlib import closing
 import pytest
 import trustme
 from contents import Contents
+from distribution import running
 from engines import archive, dockerd, needs, podman_service, run, short_folder
 from makers import MANIFEST, NOW, days, envelope, journalled, make_event, make_push
-from registries import running
 from servers import HOST, PATIENCE, free_port, stop, wait_until
 from tokens import AUTH, REFRESH, USERS, token_service
 
