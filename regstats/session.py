@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -19,7 +18,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from regstats import config
+from regstats import __version__, config
 from regstats.credentials import Login
 from regstats.errors import ActionError
 from regstats.names import HUB
@@ -202,7 +201,7 @@ class Session:
     def _sent(self, method: str, url: str, headers: dict[str, str], data: Any = None) -> requests.Response:
         """One request. Nobody but us says who we are: requests would take it from ~/.netrc."""
         looks = method in ("GET", "HEAD")
-        agent = {"User-Agent": f"regstats{'' if looks else '-images'}/{version('regstats')}"}
+        agent = {"User-Agent": f"regstats{'' if looks else '-images'}/{__version__}"}
         try:
             return self._session.request(
                 method, url, headers=agent | headers, data=data, timeout=self._timeout, stream=True,
