@@ -369,6 +369,9 @@ def test_what_has_changed_since_is_refused(place, tmp_path):
     assert "Nothing was done, because it is not as it was planned:" in said
     assert f"{place.address}/team/app:rescue points to {before['team/app:1.0']}, and pointed to nothing." in said
     assert before == at(place)
+    images("delete", "team/app:1.1", *common, "--plan", plan)
+    put.image("team/app", "2.0", "moved")
+    assert "app:2.0 points to" in images("apply", plan, *common, status=1)
     images("tag", "team/app:1.0", "1", *common, "--plan", plan)
     put.image("team/app", "1", "another")
     before = at(place)
