@@ -2,7 +2,7 @@
 
 A registry sends its queue strictly in order and repeats for ever what is not answered 2xx, so no payload is ever
 refused for what it says: only for who sends it (401, 403, 404), for its size (413), because it was cut off (400), or
-because it cannot be stored (503).
+because it cannot be stored (503). `OPTIONS` asks whether a delivery would be taken, and stores nothing.
 
 A layer of WSGI before the Flask application, which answers everything else: the way through Flask costs as much time as
 having a delivery on disk (`tests/bench/results/collector.md`).
@@ -28,16 +28,16 @@ from werkzeug.exceptions import (
 from werkzeug.wrappers import Response
 
 from regstats import monitoring, senders
-from regstats.config import DEFAULT_SOURCE, Settings, Source
+from regstats.config import DEFAULT_SOURCE, Settings
 from regstats.errors import JournalError
 from regstats.events import Delivery, new_ids
 from regstats.journal import Journal
 from regstats.payloads import is_kept
 
 _PATH = "/events"
+_METHODS = ("POST", "OPTIONS")
 _DISCARDED, _CHUNK = 64 * 1024 * 1024, 64 * 1024  # bytes of a refused delivery that are read, and how many at a time
 _UNKNOWN = "(unknown)"
-_METHODS = "POST, OPTIONS"
 
 RETRY_AFTER = 5  # seconds; Distribution ignores it, others do not
 
@@ -77,31 +77,34 @@ class Intake:
             return self._others(environ, start_response)
         started = time.perf_counter()
         try:
-            if environ["REQUEST_METHOD"] == "OPTIONS":
-                self._sender(environ, source, self._address(environ))
-                start_response("204 No Content", [("Allow", _METHODS)])
-                return []
             size = self._receive(environ, source)
         except HTTPException as error:
             return problem(error)(environ, start_response)
-        monitoring.note(source, size, time.perf_counter() - started)
+        if environ["REQUEST_METHOD"] == "POST":
+            monitoring.note(source, size, time.perf_counter() - started)
         start_response("204 No Content", [])
         return []
 
     def _receive(self, environ: WSGIEnvironment, source: str) -> int:
         """Stores a delivery, or says why not; its size."""
-        if environ["REQUEST_METHOD"] != "POST":
-            raise MethodNotAllowed(valid_methods=_METHODS.split(", "))
+        method = environ["REQUEST_METHOD"]
+        if method not in _METHODS:  # not even GET: a registry that is redirected asks so, and would take it for success
+            raise MethodNotAllowed(valid_methods=_METHODS)
         address = self._address(environ)
         try:
             body = self._admitted(environ, source, address)
-            self._store(environ, source, address, body)
+            if method == "POST":
+                self._store(environ, source, address, body)
         except HTTPException as error:
-            known = source if source in self._sources else _UNKNOWN
-            detail = error.description if isinstance(error, ServiceUnavailable) else None
-            self._doorkeeper.reject(known, _REASONS[type(error)], address, detail)
+            if method == "POST" or "HTTP_AUTHORIZATION" in environ:  # who shows nothing does not guess
+                self._tell(source, error, address, is_delivery=method == "POST")
             raise
         return len(body)
+
+    def _tell(self, source: str, error: HTTPException, address: str | None, *, is_delivery: bool) -> None:
+        known = source if source in self._sources else _UNKNOWN
+        detail = error.description if isinstance(error, ServiceUnavailable) else None
+        self._doorkeeper.reject(known, _REASONS[type(error)] if is_delivery else monitoring.ASKED, address, detail)
 
     def _address(self, environ: WSGIEnvironment) -> str | None:
         proxies = self._settings.trusted_proxies
@@ -109,14 +112,6 @@ class Intake:
 
     def _admitted(self, environ: WSGIEnvironment, name: str, address: str | None) -> bytes:
         """The body of a delivery whose sender may send it."""
-        source = self._sender(environ, name, address)
-        body = read_body(environ, self._settings.max_body)
-        if not senders.is_signed(environ, body, source.signing_secret):
-            raise Unauthorized("The signature is missing, or not that of this body with the source's signing_secret.")
-        return body
-
-    def _sender(self, environ: WSGIEnvironment, name: str, address: str | None) -> Source:
-        """The source, if whoever asks may send as it: what OPTIONS answers, without sending anything."""
         source = self._sources.get(name)
         if source is None:
             raise NotFound(f"There is no source {name!r}; configure it as [sources.{name}] in regstats.toml.")
@@ -126,7 +121,10 @@ class Intake:
             raise Unauthorized(
                 "A token is needed: `Authorization: Bearer …`, `token …`, or Basic with it as the password."
             )
-        return source
+        body = read_body(environ, self._settings.max_body)
+        if not senders.is_signed(environ, body, source.signing_secret):
+            raise Unauthorized("The signature is missing, or not that of this body with the source's signing_secret.")
+        return body
 
     def _store(self, environ: WSGIEnvironment, source: str, address: str | None, body: bytes) -> None:
         delivery = Delivery(

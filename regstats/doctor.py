@@ -1,281 +1,269 @@
-"""Why does nothing arrive? From the registry's configuration to the store: what is wrong, and what to write where."""
+"""`regstats doctor`: from the registry's configuration to the numbers, where do events get lost?
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+What is asked of the registry and of the collector changes nothing there, unless a probe is wanted (`probe`).
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-from urllib.parse import urljoin, urlsplit
 
-import msgspec
 from msgspec import Struct
 
-from regstats import probing, registry_config
-from regstats.config import DEFAULT_SOURCE, Settings, is_loopback
-from regstats.errors import ActionError, RegstatsError
-from regstats.registry_config import Finding, Status
-from regstats.requesting import Answer, UnreachableError, ask, bearer
+from regstats import received, registry_config, symptoms
+from regstats.config import DEFAULT_SOURCE, Exclude, Settings
+from regstats.credentials import Login
+from regstats.errors import ActionError, ConfigError, RegstatsError
+from regstats.findings import CONFIG, Finding, Status
+from regstats.probe import AGENT, Probe, is_deployed
+from regstats.registry_config import Endpoint, Wanted, place
+from regstats.requesting import UnreachableError, ask, bearer
 from regstats.session import Session
 from regstats.stats import Stats
-from regstats.terminal import visible
+from regstats.store import Store, utc_now
+from regstats.symptoms import Queue
 
-_PATIENCE = 10.0  # seconds for an answer
-_SKEW = timedelta(seconds=5)
+_PATIENCE = 10.0  # seconds for one answer
+_LOOKS, _PAUSE = 10, 0.2  # how often, and after how many seconds, whether what waits goes away
+_OURSELVES = Exclude(clients=[f"{AGENT}/*"])
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """What is to be looked at."""
+    """What is there to be checked. What is None is not known."""
 
+    settings: Settings
+    has_settings: bool
+    """Whether they were found; else they are what holds where nothing is said."""
+    data: str | None = None
+    registry: str | None = None
+    login: Login | None = None
+    insecure: bool | None = None
+    ca: str | None = None
+    config: Path | None = None
+    """The registry's."""
     collector: str | None = None
-    """Its address as the registry sees it, without a path; else that of the settings."""
-    source: str = DEFAULT_SOURCE
-    registry: Session | None = None
-    registry_config: Path | None = None
+    source: str | None = None
+    token: str | None = None
     debug: str | None = None
-    """The registry's /debug/vars."""
-    probe: bool = False
+    probe: str | None = None
+    """To which repository."""
     wait: float = 15.0
-    """Seconds that events may take."""
+    """Seconds until events must have come."""
 
 
-def diagnose(asked: Asked, settings: Settings) -> Iterator[Finding]:
-    """Looks at one thing after the other. Nothing is sent to a registry but questions, unless a probe is asked for."""
-    collector = asked.collector or _served(settings)
-    said: dict[str, Any] = {}
-    if asked.registry_config is not None:
-        said = registry_config.read(asked.registry_config)
-        yield from registry_config.examine(said, collector, settings)
-        yield from _whose_loopback(asked, said)
-    else:
-        yield _skipped("endpoint", "--registry-config FILE, the registry's config.yml")
-    yield from _collector(collector, asked.source, settings)
-    yield from _registry(asked.registry)
-    yield from _queue(asked.debug or registry_config.debug_of(said))
-    yield from _store(settings, will_come=asked.probe)
-    if not asked.probe or asked.registry is None:
-        yield _skipped("probe", "--probe and --registry: it pushes a tiny artifact, and deletes it")
-    elif not Path(settings.data).is_dir():
-        yield _skipped("probe", "the store, which is not here")
-    else:
-        yield from probing.probe(asked.registry, Stats(settings.data), asked.wait)
+class Doctor:
+    """One examination. What comes later knows what came before."""
 
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._endpoint: Endpoint | None = None
+        self._debug = asked.debug
+        self._broken: set[str] = set()
 
-def _skipped(check: str, needs: str) -> Finding:
-    return Finding(check, "skipped", f"not looked at; it needs {needs}.")
+    def examine(self) -> Iterator[Finding]:
+        """All findings, as they are made: from the registry to the numbers."""
+        checks: list[Callable[[], Iterator[Finding]]] = [
+            self._configuration, self._collector, self._registry, self._queue, self._store, self._probe
+        ]  # fmt: skip
+        for check in checks:
+            for finding in check():
+                if finding.status == "problem":
+                    self._broken.add(finding.check)
+                yield finding
 
+    # What it is all about
 
-def _served(settings: Settings) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - seen from here
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    @property
+    def _base(self) -> str:
+        """Where the collector is: as it is said, else as the registry has it, else as the settings have it."""
+        if self._asked.collector:
+            return place(self._asked.collector)[0]
+        if self._endpoint is not None and self._endpoint.source:
+            return place(self._endpoint.url)[0]
+        host = self._asked.settings.host
+        near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where it may listen, not where we do
+        return f"http://{f'[{near}]' if ':' in near else near}:{self._asked.settings.port}"
 
+    @property
+    def _named(self) -> str | None:
+        """The source that the collector's address names."""
+        source = place(self._asked.collector)[1] if self._asked.collector else None
+        return source if source != DEFAULT_SOURCE else None
 
-def _whose_loopback(asked: Asked, said: dict[str, Any]) -> Iterator[Finding]:
-    """A registry in a container, or on another machine, has a loopback of its own."""
-    urls = [str(one.get("url")) for one in (said.get("notifications") or {}).get("endpoints") or []]
-    elsewhere = asked.registry is not None and not is_loopback(asked.registry.host)
-    for url in (url for url in urls if is_loopback(urlsplit(url).hostname or "")):
-        if elsewhere:
-            what = f"{visible(url)} is the registry's own machine or container, not this one."
+    @property
+    def _source(self) -> str:
+        of_endpoint = self._endpoint.source if self._endpoint is not None else None
+        return self._asked.source or self._named or of_endpoint or DEFAULT_SOURCE
+
+    @property
+    def _url(self) -> str:
+        """Where deliveries go."""
+        return f"{self._base}/events{'' if self._source == DEFAULT_SOURCE else f'/{self._source}'}"
+
+    @property
+    def _wanted(self) -> Wanted:
+        asked, settings = self._asked, self._asked.settings
+        return Wanted(
+            url=asked.collector,
+            source=asked.source or self._named,
+            token=asked.token or (None if asked.has_settings else settings.token),
+            settings=settings if asked.has_settings else None,
+            registry=asked.registry.rpartition("://")[2] if asked.registry else None,
+        )
+
+    # The checks
+
+    def _configuration(self) -> Iterator[Finding]:
+        if self._asked.config is None:
+            yield _skipped(registry_config.CHECK, "what the registry is told", f"--registry-config, {CONFIG}")
+            return
+        try:
+            config = registry_config.read(self._asked.config)
+        except ConfigError as error:
+            yield Finding(registry_config.CHECK, "problem", str(error), "Name the registry's own file.")
+            return
+        self._debug = self._debug or _here(registry_config.debug_address(config))
+        self._endpoint, findings = registry_config.examine(config, self._wanted)
+        yield from findings
+
+    def _collector(self) -> Iterator[Finding]:
+        settings = self._asked.settings
+        token = settings.read.token or self._asked.token or settings.token
+        try:
+            answer = ask(f"{self._base}/healthz", "GET", None, bearer(token) if token else {}, _PATIENCE)
+        except UnreachableError as error:
+            yield symptoms.unreachable(self._base, str(error), settings)
+            return
+        yield from symptoms.told(answer, f"{self._base}/healthz")
+        yield from symptoms.apart("collector", answer.headers, utc_now())
+        yield from self._taken()
+
+    def _taken(self) -> Iterator[Finding]:
+        """Whether a delivery would be taken: with the right token if it is known, else with the registry's."""
+        right, headers, whose = self._wanted.of(self._source), {}, "without a token"
+        if right.token:
+            headers, whose = bearer(right.token), "with its token"
+        elif self._endpoint is not None and self._endpoint.authorization:
+            headers, whose = {"Authorization": self._endpoint.authorization[0]}, "with what the registry shows"
+        elif right.signing_secret:
+            yield _skipped("collector", "whether a delivery is taken", "a sender that signs")
+            return
+        try:
+            answer = ask(self._url, "OPTIONS", None, headers, _PATIENCE)
+        except UnreachableError as error:
+            yield symptoms.unreachable(self._url, str(error), self._asked.settings)
+            return
+        is_unknown = answer.status == HTTPStatus.UNAUTHORIZED
+        if is_unknown and not headers and self._endpoint is None:
+            yield _skipped("collector", "whether a delivery is taken", "what it wants to be shown: --token")
+        elif is_unknown and right.token:
+            yield symptoms.of_another(self._url)
+        else:
+            yield symptoms.taken(answer, self._source, self._url, whose)
+
+    def _registry(self) -> Iterator[Finding]:
+        if self._asked.registry is None:
+            yield _skipped("registry", "whether it can be asked", "--registry HOST:PORT")
+            return
+        with closing(self._session()) as session:
+            try:
+                with session.asked("GET", "/v2/") as answer:
+                    headers = answer.headers
+                base = session.base
+            except ActionError as error:
+                yield symptoms.unasked(str(error), session.registry, self._asked.login)
+                return
+        yield symptoms.answered(base, headers, self._asked.login)
+        yield from symptoms.apart("registry", headers, utc_now())
+
+    def _session(self) -> Session:
+        asked = self._asked
+        return Session(
+            asked.registry or "", asked.login, insecure=asked.insecure, ca=asked.ca, timeout=_PATIENCE, tries=1,
+            writes_as=AGENT,
+        )  # fmt: skip
+
+    def _queue(self) -> Iterator[Finding]:
+        if self._debug is None:
+            yield _skipped("queue", "what the registry has not delivered", "--debug URL, of its http.debug.addr")
+            return
+        url = f"{self._debug.rstrip('/').removesuffix('/debug/vars')}/debug/vars"
+        try:
+            listed = _listed(url)
+        except UnreachableError as error:
+            status: Status = "problem" if self._asked.debug is not None else "skipped"
+            remedy = "It can be asked on the registry's own machine, or at another address: --debug URL"
+            yield Finding("queue", status, f"{url} cannot be reached: {error}", remedy)
+            return
+        yield from symptoms.queued(listed, self._url, self._endpoint.url if self._endpoint is not None else None)
+
+    def _store(self) -> Iterator[Finding]:
+        data, is_given = self._data, self._asked.data is not None
+        try:
+            root = Store(data).root
+            found = list(received.kept(self._stats(), self._stats(_OURSELVES), data, self._asked.source))
+        except RegstatsError as error:
             yield Finding(
-                "endpoint", "warning", what, "Let `url` have a name or an address of the collector's machine."
+                "store", "problem" if is_given else "skipped", str(error).partition(". ")[0], "Name it: --data DIR"
             )
+            return
+        if not os.access(root, os.W_OK):
+            remedy = "The collector must: look who it runs as, and whether the disk is read-only."
+            yield Finding("store", "hint", f"{data} cannot be written by whoever asks", remedy)
+        yield from found
+
+    @property
+    def _data(self) -> str:
+        return self._asked.data or self._asked.settings.data
+
+    def _stats(self, exclude: Exclude | None = None) -> Stats:
+        return Stats(self._data, exclude=exclude or self._asked.settings.exclude)
+
+    def _probe(self) -> Iterator[Finding]:
+        repository, what = self._asked.probe, "whether what is pushed is told"
+        broken = sorted(self._broken & {"configuration", "collector", "registry", "queue", "store"})
+        if repository is None or self._asked.registry is None:
+            yield _skipped("probe", what, "--registry HOST:PORT --probe")
+        elif broken:
+            yield _skipped("probe", what, f"that what is wrong with the {' and the '.join(broken)} is put right")
+        elif not Path(self._data).is_dir():
+            yield _skipped("probe", what, "the store: --data DIR")
+        elif rules := is_deployed(self._asked.settings.deploy, repository):
+            what = f"not tried: {', '.join(rules)} of [[deploy]] may deploy what is pushed to {repository}"
+            yield Finding("probe", "warning", what, "Name another repository: --probe REPOSITORY")
+        else:
+            yield from self._tried(repository)
+
+    def _tried(self, repository: str) -> Iterator[Finding]:
+        """The probe; and if it finds something wrong, what waits now."""
+        is_wrong = False
+        with closing(self._session()) as session:
+            for finding in Probe(session, self._stats(), repository, self._asked.login).findings(self._asked.wait):
+                is_wrong |= finding.status == "problem"
+                yield finding
+        if is_wrong and self._debug is not None:
+            yield from self._queue()
 
 
-# The collector
+def _skipped(check: str, what: str, needs: str) -> Finding:
+    return Finding(check, "skipped", f"not looked at: {what}", f"It needs {needs}.")
 
 
-def _collector(collector: str, source: str, settings: Settings) -> Iterator[Finding]:
-    url = urljoin(collector, "/events" if source == DEFAULT_SOURCE else f"/events/{source}")
-    token = settings.source(source).token
-    try:
-        answer = ask(url, "OPTIONS", None, bearer(token) if token else {}, _PATIENCE)
-    except UnreachableError as error:
-        remedy = "Start it (`regstats serve`), let it listen there (`--host`), or say where it is (--collector)."
-        yield Finding("collector", "problem", f"Nobody answers at {url}: {error}.", remedy)
-        return
-    yield _admitted(url, source, answer)
-    yield from _clock("collector", _date(answer))
-    yield from _health(collector, settings)
+def _listed(url: str) -> list[Queue] | None:
+    """The registry's queues, when what is just being delivered is."""
+    for look in range(_LOOKS):
+        time.sleep(_PAUSE if look else 0)
+        listed = symptoms.endpoints_of(ask(url, "GET", None, {}, _PATIENCE))
+        if not any(queue.metrics.pending for queue in listed or []):
+            break
+    return listed
 
 
-def _admitted(url: str, source: str, answer: Answer) -> Finding:
-    """Whether a delivery would be taken. The question sends none."""
-    if answer.status == 204:
-        return Finding("collector", "ok", f"{url} takes what is sent.")
-    if 300 <= answer.status < 400:
-        to = visible(next((value for name, value in answer.headers.items() if name.lower() == "location"), ""))
-        what = f"{url} redirects to {to}. A registry goes there without the event, which is lost."
-        return Finding("collector", "problem", what, f"Let `url` in the registry's config.yml be {to} exactly.")
-    reasons = {
-        401: ("wants another token than the settings have", "Let it have the same settings as this command."),
-        403: ("takes nothing from this address", "Add it to `allow` in regstats.toml, if the registry is here."),
-        404: (f"does not know the source {source!r}", f"Write [sources.{source}] into regstats.toml; restart it."),
-        503: ("cannot store anything", "Look at its log: the disk may be full, or read-only."),
-    }
-    why, remedy = reasons.get(answer.status, ("is no collector, or an old one", "Say where it is with --collector."))
-    return Finding("collector", "problem", f"{url} {why} ({answer.status}).", remedy)
-
-
-def _health(collector: str, settings: Settings) -> Iterator[Finding]:
-    try:
-        answer = ask(urljoin(collector, "/healthz"), "GET", None, _reader(settings), _PATIENCE)
-        problems = msgspec.json.decode(answer.body).get("problems", [])
-    except (UnreachableError, msgspec.DecodeError, AttributeError):
-        return
-    for problem in problems:
-        yield Finding("health", "warning", visible(str(problem)), "See the collector's log.")
-
-
-def _reader(settings: Settings) -> dict[str, str]:
-    return bearer(settings.reading_token) if settings.reading_token else {}
-
-
-def _date(answer: Answer) -> datetime | None:
-    return _parsed(next((value for name, value in answer.headers.items() if name.lower() == "date"), None))
-
-
-def _parsed(date: str | None) -> datetime | None:
-    try:
-        return parsedate_to_datetime(date).astimezone(UTC) if date else None
-    except ValueError:
+def _here(address: str | None) -> str | None:
+    """Where to ask a server that listens at `:5001`, or at all addresses."""
+    if not address:
         return None
-
-
-def _clock(whose: str, date: datetime | None) -> Iterator[Finding]:
-    """Times of events are those of the registry, times of receipt those of the collector."""
-    off = date - datetime.now(UTC) if date else timedelta()
-    if abs(off) > _SKEW:
-        direction = "ahead of" if off > timedelta() else "behind"
-        what = f"The clock of the {whose} is {abs(off).total_seconds():,.0f} s {direction} this one."
-        yield Finding("clock", "warning", what, "Let both machines ask a time server (NTP).")
-
-
-# The registry
-
-
-def _registry(session: Session | None) -> Iterator[Finding]:
-    if session is None:
-        yield _skipped("registry", "--registry HOST:PORT")
-        return
-    try:
-        with session.asked("GET", "/v2/") as answer:
-            date = _parsed(answer.headers.get("Date"))
-    except ActionError as error:
-        yield Finding(
-            "registry", "problem", str(error), "Log in (`docker login`), or name a --username, or another --registry."
-        )
-        return
-    yield Finding("registry", "ok", f"{session.registry} answers, and knows us.")
-    yield from _clock("registry", date)
-
-
-class _Metrics(Struct, rename="pascal"):
-    """What /debug/vars says of an endpoint; its headers, with the token, are not even read."""
-
-    pending: int = 0
-    successes: int = 0
-    failures: int = 0
-    errors: int = 0
-    statuses: dict[str, int] = {}
-
-
-class _Endpoint(Struct):
-    name: str = ""
-    url: str = ""
-    metrics: _Metrics = msgspec.field(name="Metrics", default_factory=_Metrics)
-
-
-class _Notifications(Struct):
-    endpoints: list[_Endpoint] = []
-
-
-class _OfRegistry(Struct):
-    notifications: _Notifications = msgspec.field(default_factory=_Notifications)
-
-
-class _Vars(Struct):
-    registry: _OfRegistry = msgspec.field(default_factory=_OfRegistry)
-
-
-_WHY = {
-    "401": "the token is wrong",
-    "403": "the collector's `allow` does not have the registry's address",
-    "404": "the collector does not know the source, or the path is wrong",
-    "413": "events are larger than `max_body`",
-    "503": "the collector cannot store anything",
-}
-
-
-def _queue(url: str | None) -> Iterator[Finding]:
-    """What waits at the registry, as it says itself."""
-    if url is None:
-        yield _skipped("queue", "--debug URL, or http.debug.addr on loopback in the registry's config.yml")
-        return
-    try:
-        answer = ask(url, "GET", None, {}, _PATIENCE, most=1 << 22)
-        endpoints = msgspec.json.decode(answer.body, type=_Vars).registry.notifications.endpoints
-    except (UnreachableError, msgspec.DecodeError, msgspec.ValidationError) as error:
-        yield Finding(
-            "queue", "problem", f"{url} does not say what waits: {error}.", "Write `http.debug.addr` into config.yml."
-        )
-        return
-    for endpoint in endpoints:
-        yield _waiting(endpoint.name, endpoint.metrics)
-    if not endpoints:
-        yield Finding("queue", "problem", "The registry has no endpoint.", "Restart it, if config.yml has one.")
-
-
-def _waiting(name: str, metrics: _Metrics) -> Finding:
-    name = visible(name)
-    statuses = {status.partition(" ")[0]: number for status, number in metrics.statuses.items()}
-    reasons = [why for status, why in _WHY.items() if statuses.get(status)]
-    refused = "; ".join(reasons) or ("it cannot be reached" if metrics.errors else "see the registry's log")
-    if metrics.pending and (metrics.failures or metrics.errors):
-        what = f"{metrics.pending:,} events wait at {name}, and are refused: {refused}."
-        return Finding(
-            "queue", "problem", what, "Do not restart the registry before they are through: it would lose them."
-        )
-    lost = sorted(status for status in statuses if status.startswith("3"))
-    if lost:
-        what = f"{name} was answered {', '.join(lost)}: events were redirected, and lost."
-        return Finding("queue", "problem", what, "Let `url` be the collector's address exactly.")
-    if metrics.pending:
-        return Finding("queue", "warning", f"{metrics.pending:,} events wait at {name}.")
-    return Finding("queue", "ok", f"Nothing waits at {name}; {metrics.successes:,} events were delivered.")
-
-
-# The store
-
-
-def _store(settings: Settings, *, will_come: bool) -> Iterator[Finding]:
-    try:
-        stats = Stats(settings.data, exclude=settings.exclude)
-        health = stats.health()
-    except RegstatsError as error:
-        yield Finding("store", "problem", str(error), "Say where it is with --data.")
-        return
-    if health.empty:
-        what = f"The store {settings.data} is empty: nothing has ever arrived."
-        status: Status = "warning" if will_come else "problem"
-        yield Finding("store", status, what, "Pull or push something, and look at the findings above.")
-    for row in health.to_dict("records"):
-        yield from _source(row, stats)
-
-
-def _source(row: Any, stats: Stats) -> Iterator[Finding]:
-    name = visible(str(row["source"]))
-    last = f"{row['last_received']:%Y-%m-%d %H:%M:%S} UTC"
-    yield Finding("store", "ok", f"{row['events']:,} events of {name!r} are in the store, the last of {last}.")
-    if row["quarantined"]:
-        (reason,) = stats.quarantine(limit=1)["error"].head(1)
-        what = f"{row['quarantined']:,} deliveries of {name!r} were not understood; the last: {visible(str(reason))}"
-        yield Finding("quarantine", "warning", what, "`regstats quarantine` lists them with their reasons.")
-    if row["gaps"]:
-        longest = row["longest_gap"].total_seconds() / 3600
-        what = f"From {name!r} nothing came {row['gaps']:,} times for long, once for {longest:,.1f} hours."
-        yield Finding(
-            "gaps",
-            "warning",
-            what,
-            "`regstats health` says more. What a registry had not sent when it was restarted is lost.",
-        )
+    host, _, port = address.rpartition(":")
+    return f"http://{'127.0.0.1' if host in ('', '0.0.0.0', '[::]') else host}:{port}"  # noqa: S104

@@ -82,6 +82,10 @@ def add_up() -> None:
             COMMIT.observe(_commits.popleft())
 
 
+ASKED = "asked, and refused"
+"""The reason where nothing was delivered: somebody only asked whether it would be taken."""
+
+
 class Rejected(NamedTuple):
     """Deliveries that were not taken, by source and reason."""
 

@@ -53,6 +53,7 @@ class Session:
 
     `registry` is `host:port`, or an address with `https://` or `http://`. An `insecure` one may have any certificate,
     or none; unless something is said, those on loopback are. `ca`: a file with the certificate of who vouches for it.
+    `writes_as`: the name of the program that the registry is told when something is written.
     """
 
     def __init__(
@@ -65,11 +66,12 @@ class Session:
         timeout: float = 60,
         tries: int = _TRIES,
         jobs: int = 1,
+        writes_as: str = "regstats-images",
     ) -> None:
         scheme, _, host = registry.rpartition("://")
         self.registry = urlsplit(f"//{host}").netloc
         self._place = _OF_HUB if self.registry in HUB else self.registry
-        self._login, self._timeout, self._scheme = login, timeout, scheme
+        self._login, self._timeout, self._scheme, self._writes_as = login, timeout, scheme, writes_as
         self._is_here = config.is_loopback(self.host)
         self._insecure = self._is_here if insecure is None else insecure
         self._verify: bool | str = ca or (not self._insecure and _trusted())
@@ -201,7 +203,7 @@ class Session:
     def _sent(self, method: str, url: str, headers: dict[str, str], data: Any = None) -> requests.Response:
         """One request. Nobody but us says who we are: requests would take it from ~/.netrc."""
         looks = method in ("GET", "HEAD")
-        agent = {"User-Agent": f"regstats{'' if looks else '-images'}/{__version__}"}
+        agent = {"User-Agent": f"{'regstats' if looks else self._writes_as}/{__version__}"}
         try:
             return self._session.request(
                 method, url, headers=agent | headers, data=data, timeout=self._timeout, stream=True,

@@ -68,7 +68,7 @@ def _report(settings: Settings, store: Store, problem: str | None) -> dict[str, 
     problems += [
         f"{r.number:,} deliveries of {r.source} were not taken: {r.reason}."
         for r in rejected
-        if (datetime.now(UTC) - r.last).total_seconds() < _RECENT
+        if (datetime.now(UTC) - r.last).total_seconds() < _RECENT and r.reason != monitoring.ASKED
     ]
     return {
         "problems": problems,

@@ -9,7 +9,7 @@ import regstats
 
 ROOT = Path(regstats.__file__).parent
 ORDER = """
-    errors extras events agenda rules config addresses senders useragents names
+    errors extras events agenda rules config addresses useragents names
     payloads.distribution payloads
     journal parts ledger store sealing
     database accounting moves compact rebuild check
@@ -19,11 +19,11 @@ ORDER = """
     terminal formats exports figures charts notebook briefing printing report
     logs monitoring requesting credentials session registry outbox delivery schedule alerts dispatch
     inventory engines plans workshop images listing usage pruning
-    registry_config probing doctor
     swarm kube deployment actions tips watch deployer
-    totals access connections collector status
+    totals senders access connections collector status
     answers openapi api badges assets views explore deployed pages web app upkeep server demo
     notebooks lab notebook_report
+    findings registry_config symptoms received probe doctor
     completion options reporting deploying imaging kinds configuring diagnosing cli __main__ __init__
 """.split()
 

@@ -115,6 +115,17 @@ def test_healthz_names_what_is_wrong(client):
     assert ("unauthorized", 1) == (rejected["reason"], rejected["number"])
 
 
+def test_who_only_asks_is_told_apart(client):
+    """Whoever tries tokens is seen, and no delivery is missing; who shows none does not try."""
+    asked = 'regstats_rejected_total{reason="asked, and refused",source="lab"}'
+    assert 0 == change(client, lambda: client.options("/events/lab")).get(asked, 0)
+    wrong = {"Authorization": "Bearer wrong"}
+    changes = change(client, lambda: client.options("/events/lab", headers=wrong))
+    assert 1 == changes[asked]
+    assert 0 == change(client, lambda: client.options("/events/lab", headers=BEARER))[asked]
+    assert not [text for text in client.get("/healthz", headers=BEARER).json["problems"] if "asked" in text]
+
+
 def test_healthz_says_that_nothing_can_be_stored(store, settings):
     """With 503, until it can be again."""
     store.journal.write_text("in the way")
