@@ -4,13 +4,11 @@ It is done as `regstats/…`, which the settings exclude unless they say somethi
 `history` has it, because whoever moves a tag moves it.
 """
 
-import io
 import json
 import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -25,7 +23,7 @@ from regstats.credentials import Login
 from regstats.errors import ActionError
 from regstats.events import Change
 from regstats.findings import CONFIG, FORWARD, NTP, Finding, Status
-from regstats.registry import MANIFESTS, Blob, Client, Descriptor, Manifest, digest_as
+from regstats.registry import MANIFESTS, Client, Descriptor, Manifest, digest_as, once
 from regstats.rules import Rule, misfits
 from regstats.session import Session
 from regstats.stats import Stats
@@ -141,7 +139,7 @@ class Probe:
 
     def _add(self, content: bytes) -> None:
         part = _descriptor(content)
-        self._client.add(self._repository, part, lambda: nullcontext(Blob(io.BytesIO(content), part)), None)
+        self._client.add(self._repository, part, once(content, part), None)
 
     def _delete(self) -> None:
         if self._is_there:

@@ -55,17 +55,15 @@ def is_address(url: str) -> bool:
     return re.match(r"https?://[^/\s]", url) is not None
 
 
-def ask(
-    url: str, method: str, body: bytes | None, headers: Mapping[str, str], timeout: float, *, most: int = _MOST
-) -> Answer:
+def ask(url: str, method: str, body: bytes | None, headers: Mapping[str, str], timeout: float) -> Answer:
     """Sends a request, and gives what is answered, whatever its status. Raises UnreachableError."""
     try:
         request = urllib.request.Request(url, body, dict(headers), method=method)  # noqa: S310 - see `is_address`
         with _opener.open(request, timeout=timeout) as answer:
-            return Answer(answer.status, dict(answer.headers), answer.read(most))
+            return Answer(answer.status, dict(answer.headers), answer.read(_MOST))
     except urllib.error.HTTPError as error:
         with error:
-            return Answer(error.code, dict(error.headers), error.read(most))
+            return Answer(error.code, dict(error.headers), error.read(_MOST))
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise UnreachableError(str(getattr(error, "reason", None) or type(error).__name__)) from None
 

@@ -93,11 +93,6 @@ class Session:
         """Its name or address, without the port."""
         return urlsplit(f"//{self.registry}").hostname or ""
 
-    @property
-    def port(self) -> int:
-        """Where it listens there."""
-        return urlsplit(f"//{self.registry}").port or (443 if self.base.startswith("https:") else 80)
-
     def close(self) -> None:
         """Lets go of its connections."""
         self._session.close()

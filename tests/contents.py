@@ -1,12 +1,10 @@
 """What tests put into a registry, through our own client: images, indexes of them, and what is attached to others."""
 
-import io
 import json
-from contextlib import contextmanager
 
 from makers import INDEX, MANIFEST
 
-from regstats.registry import Blob, Client, Descriptor, Manifest, digest_as
+from regstats.registry import Client, Descriptor, Manifest, digest_as, once
 from regstats.session import Session
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -22,11 +20,7 @@ class Contents:
     def blob(self, repository, data, media_type=LAYER):
         part = Descriptor(digest_as("", data), media_type, len(data))
 
-        @contextmanager
-        def read():
-            yield Blob(io.BytesIO(data), part)
-
-        self.client.add(repository, part, read, None)
+        self.client.add(repository, part, once(data, part), None)
         return described(part)
 
     def image(self, repository, tag, seed, *, created="2026-11-24T00:00:00Z", architecture="amd64", subject=None):
