@@ -18,7 +18,7 @@ from regstats.credentials import Login
 from regstats.errors import ActionError, ConfigError, RegstatsError
 from regstats.findings import CONFIG, Finding, Status
 from regstats.probe import AGENT, Probe, is_deployed
-from regstats.registry_config import Endpoint, Wanted, place
+from regstats.registry_config import Endpoint, Wanted, is_same, place
 from regstats.requesting import UnreachableError, ask, bearer
 from regstats.session import Session
 from regstats.stats import Stats
@@ -27,6 +27,7 @@ from regstats.symptoms import Queue
 
 _PATIENCE = 10.0  # seconds for one answer
 _LOOKS, _PAUSE = 10, 0.2  # how often, and after how many seconds, whether what waits goes away
+_OWN = "with its token"
 _OURSELVES = Exclude(clients=[f"{AGENT}/*"])
 
 
@@ -82,9 +83,22 @@ class Doctor:
             return place(self._asked.collector)[0]
         if self._endpoint is not None and self._endpoint.source:
             return place(self._endpoint.url)[0]
+        return self._near
+
+    @property
+    def _near(self) -> str:
+        """Where the collector of the settings is."""
         host = self._asked.settings.host
         near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where it may listen, not where we do
         return f"http://{f'[{near}]' if ':' in near else near}:{self._asked.settings.port}"
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether our token may be shown: not to whoever a registry's file happens to name."""
+        token, endpoint = self._wanted.of(self._source).token, self._endpoint
+        if self._asked.collector is not None or endpoint is None or is_same(endpoint.url, self._near):
+            return True
+        return token is not None and endpoint.shows(token)
 
     @property
     def _named(self) -> str | None:
@@ -130,7 +144,7 @@ class Doctor:
 
     def _collector(self) -> Iterator[Finding]:
         settings = self._asked.settings
-        token = settings.read.token or self._asked.token or settings.token
+        token = (settings.read.token or self._asked.token or settings.token) if self._is_ours else None
         try:
             answer = ask(f"{self._base}/healthz", "GET", None, bearer(token) if token else {}, _PATIENCE)
         except UnreachableError as error:
@@ -143,8 +157,8 @@ class Doctor:
     def _taken(self) -> Iterator[Finding]:
         """Whether a delivery would be taken: with the right token if it is known, else with the registry's."""
         right, headers, whose = self._wanted.of(self._source), {}, "without a token"
-        if right.token:
-            headers, whose = bearer(right.token), "with its token"
+        if right.token and self._is_ours:
+            headers, whose = bearer(right.token), _OWN
         elif self._endpoint is not None and self._endpoint.authorization:
             headers, whose = {"Authorization": self._endpoint.authorization[0]}, "with what the registry shows"
         elif right.signing_secret:
@@ -158,7 +172,7 @@ class Doctor:
         is_unknown = answer.status == HTTPStatus.UNAUTHORIZED
         if is_unknown and not headers and self._endpoint is None:
             yield _skipped("collector", "whether a delivery is taken", "what it wants to be shown: --token")
-        elif is_unknown and right.token:
+        elif is_unknown and whose == _OWN:
             yield symptoms.of_another(self._url)
         else:
             yield symptoms.taken(answer, self._source, self._url, whose)

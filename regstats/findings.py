@@ -60,9 +60,9 @@ def split(url: str) -> SplitResult:
 
 
 def masked(url: str) -> str:
-    """An address without the login that may be in it."""
+    """An address without the login that may be in it, or a key in its query."""
     parts = split(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def refused(status: int, source: str, url: str) -> tuple[str, str]:
@@ -70,10 +70,7 @@ def refused(status: int, source: str, url: str) -> tuple[str, str]:
     table = f"[sources.{visible(source)}]"
     known = {
         400: ("it is cut off on its way", "Look at what is in between: a proxy shortens it, or gives up."),
-        401: (
-            f"the token is not that of the source `{source}`",
-            BEARER,
-        ),
+        401: (f"the token is not that of the source `{source}`", BEARER),
         403: (
             f"whoever asks is no address from which `{source}` may send",
             f"Write the registry's address into `allow` in regstats.toml, or in {table} there; and into "
@@ -104,4 +101,7 @@ def refused(status: int, source: str, url: str) -> tuple[str, str]:
         return why, f"Write in {CONFIG} where that leads, and restart it. This says it:\n  curl -I {visible(url)}"
     if status in (502, 504):
         return "the proxy in between does not reach the collector", "Look at its `proxy_pass`, and into its log."
-    return f"{status} is nothing that a collector says: another server is there", f"Look what listens at {url}."
+    return (
+        f"{status} is nothing that a collector says: another server is there",
+        f"Look what listens at {visible(url)}.",
+    )

@@ -96,6 +96,10 @@ class Endpoint(Struct, frozen=True):
             return []
         return list(basic(unquote(parts.username), unquote(parts.password or "")).values())
 
+    def shows(self, token: str) -> bool:
+        """Whether that is the right one."""
+        return len(self.authorization) == 1 and senders.shows(self.authorization[0], token)
+
 
 def place(url: str) -> tuple[str, str | None]:
     """The address of a collector, and the source, that a URL of deliveries means; without the one, the other."""
@@ -104,6 +108,12 @@ def place(url: str) -> tuple[str, str | None]:
     path = found["before"] if found else parts.path.rstrip("/")
     source = (found["source"] or DEFAULT_SOURCE) if found else None
     return f"{parts.scheme}://{parts.netloc}{path}", source
+
+
+def shown(url: str) -> str:
+    """An address of whoever is told something; but for collectors, its path may be a secret."""
+    base, source = place(url)
+    return masked(url) if source else f"{split(base).scheme}://{split(base).netloc}/…"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -153,12 +163,12 @@ def _whole(config: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
 def _chosen(endpoints: list[Endpoint], wanted: Wanted) -> Endpoint | None:
     """The one that sends to the collector; else the one that looks most like it."""
     ours = [endpoint for endpoint in endpoints if endpoint.source]
-    there = [endpoint for endpoint in endpoints if wanted.url and _is_same(endpoint.url, wanted.url)]
+    there = [endpoint for endpoint in endpoints if wanted.url and is_same(endpoint.url, wanted.url)]
     among = [endpoint for endpoint in there if endpoint.source] or there or ours
     return next((endpoint for endpoint in among if endpoint.source == wanted.source), among[0] if among else None)
 
 
-def _is_same(one: str, other: str) -> bool:
+def is_same(one: str, other: str) -> bool:
     """Whether two addresses are of one server; any name of this machine is the same."""
     return _server(one) == _server(other)
 
@@ -182,12 +192,12 @@ def _no_endpoint(endpoints: list[Endpoint], wanted: Wanted) -> Finding:
     ]
     if not endpoints:
         return Finding(CHECK, "problem", "there are no notifications.endpoints: it tells nobody", "\n".join(lines))
-    named = ", ".join(f"`{endpoint.name}` to {masked(endpoint.url)}" for endpoint in endpoints)
+    named = ", ".join(f"`{endpoint.name}` to {shown(endpoint.url)}" for endpoint in endpoints)
     return Finding(CHECK, "problem", f"no endpoint sends to a collector: {named}", "\n".join(lines))
 
 
 def _twice(endpoints: list[Endpoint], url: str) -> Iterator[Finding]:
-    sources = {e.source for e in endpoints if e.source and not e.said.get("disabled") and _is_same(e.url, url)}
+    sources = {e.source for e in endpoints if e.source and not e.said.get("disabled") and is_same(e.url, url)}
     if len(sources) > 1:
         named = ", ".join(f"`{source}`" for source in sorted(map(str, sources)))
         yield _found(
@@ -239,9 +249,9 @@ def _address(endpoint: Endpoint, wanted: Wanted) -> Iterator[Finding]:
     elif endpoint.source is None:
         path = split(url).path or "/"
         yield _found("problem", f"`{endpoint.name}` sends to {path}, which is no path for deliveries", _url(right))
-    elif wanted.url and _is_same(url, wanted.url) and split(url).scheme != split(wanted.url).scheme:
+    elif wanted.url and is_same(url, wanted.url) and split(url).scheme != split(wanted.url).scheme:
         yield _found("problem", f"`{endpoint.name}` sends to {url}, and the collector is {wanted.url}", _url(right))
-    elif wanted.url and not _is_same(url, wanted.url):
+    elif wanted.url and not is_same(url, wanted.url):
         what = f"`{endpoint.name}` sends to {url}, not to {place(wanted.url)[0]}"
         yield _found("hint", what, "That is right if both are the same collector.")
 
@@ -276,26 +286,26 @@ def _source(endpoint: Endpoint, wanted: Wanted) -> Iterator[Finding]:
 
 
 def _authorization(endpoint: Endpoint, wanted: Wanted) -> Iterator[Finding]:
-    source, shown = endpoint.source or DEFAULT_SOURCE, endpoint.authorization
+    source, values = endpoint.source or DEFAULT_SOURCE, endpoint.authorization
     right = wanted.of(source)
     if right.signing_secret and not right.token:
         line = f"Write in regstats.toml a `token` in [sources.{source}], instead of `signing_secret`."
         yield _found("problem", f"the source `{source}` has to sign, which this registry cannot", line)
         return
-    if len(shown) > 1:
-        yield _found("problem", f"`{endpoint.name}` shows {len(shown)} tokens, and a sender may show one", BEARER)
-    elif right.token is not None and not (shown and senders.shows(shown[0], right.token)):
-        yield _found("problem", f"`{endpoint.name}` {_why_wrong(shown, right.token)}", BEARER)
+    if len(values) > 1:
+        yield _found("problem", f"`{endpoint.name}` shows {len(values)} tokens, and a sender may show one", BEARER)
+    elif right.token is not None and not endpoint.shows(right.token):
+        yield _found("problem", f"`{endpoint.name}` {_why_wrong(values, right.token)}", BEARER)
 
 
-def _why_wrong(shown: list[str], token: str) -> str:
-    if not shown:
+def _why_wrong(values: list[str], token: str) -> str:
+    if not values:
         return "shows no token"
-    if shown[0].strip() == token:
+    if values[0].strip() == token:
         return "shows its token without the word Bearer before it"
-    if "$" in shown[0]:
+    if "$" in values[0]:
         return "names a variable instead of the token: a registry does not fill in its file"
-    if "YOUR-TOKEN" in shown[0] or shown[0].split()[-1:] == ["TOKEN"]:
+    if "YOUR-TOKEN" in values[0] or values[0].split()[-1:] == ["TOKEN"]:
         return "shows the example's token"
     return "shows another token than its source has"
 

@@ -13,11 +13,10 @@ from msgspec import Struct
 from regstats.config import DEFAULT_SOURCE, Settings, is_loopback
 from regstats.credentials import Login
 from regstats.findings import CONFIG, NTP, Finding, Status, masked, refused, split
-from regstats.registry_config import place
+from regstats.registry_config import place, shown
 from regstats.requesting import Answer
 from regstats.terminal import visible
 
-_SHOWN = 80  # characters of a page that somebody else answers
 SKEW = timedelta(seconds=5)
 """How far clocks may be apart: dates of answers are whole seconds."""
 
@@ -42,7 +41,7 @@ def told(answer: Answer, url: str) -> Iterator[Finding]:
     """What a collector says of itself."""
     said = _decoded(answer)
     if said.get("status") not in ("ok", "failing"):
-        what = f"what answers at {url} is no collector: {answer.status} {answer.text[:_SHOWN]}"
+        what = f"what answers at {url} is no collector; it says {answer.status}"
         remedy = "That is right where a proxy passes on /events alone. Else name the right address: --collector URL"
         yield Finding("collector", "warning", what, remedy)
         return
@@ -193,7 +192,7 @@ def queued(listed: list[Queue] | None, url: str, configured: str | None) -> Iter
         return
     if configured is not None and configured not in [queue.url for queue in listed]:
         yield Finding("queue", "problem", "the registry runs with another configuration than this file: it sends to "
-                      f"{', '.join(masked(queue.url) for queue in listed) or 'nobody'}", "Restart it.")  # fmt: skip
+                      f"{', '.join(shown(queue.url) for queue in listed) or 'nobody'}", "Restart it.")  # fmt: skip
     ours = [q for q in listed if place(q.url)[1] and q.url in (configured, url)] or [
         q for q in listed if place(q.url)[1]
     ]

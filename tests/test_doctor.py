@@ -3,13 +3,15 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
 from click.testing import CliRunner
 from makers import MANIFEST, NOW, days, envelope, journalled, make_event, make_push
-from servers import free_port
+from servers import HOST, free_port
 
 from regstats import received, symptoms
 from regstats.cli import main
@@ -202,8 +204,12 @@ def test_secrets_are_not_shown():
     endpoint = Endpoint({"url": "http://user:secret@h/x", "headers": {"authorization": ["Bearer secret"]}})
     assert ["Bearer secret"] == endpoint.authorization
     assert "http://h/x" == masked(endpoint.url)
-    text = RIGHT.replace("http://127.0.0.1:8080/events", "http://user:secret@other.example/x")
-    assert all("secret" not in finding.text for finding in found(text))
+    for url in ("user:secret@other.example/x", "chat.example/hook/secret", "127.0.0.1:8080/events?k=secret"):
+        text = RIGHT.replace("127.0.0.1:8080/events", url)
+        assert all("secret" not in finding.text for finding in found(text))
+    assert all(
+        "secret" not in one.what for one in symptoms.queued(queue("http://chat.example/secret"), "", "http://c/")
+    )
 
 
 # What servers answer
@@ -477,6 +483,46 @@ def test_settings_are_for_the_token_and_the_address(run, tmp_path):
     assert "shows another token than its source has" in result.stdout
     assert f"http://127.0.0.1:{port} cannot be reached" in result.stdout
     assert "wrong" not in result.stdout.replace("what is wrong", "")
+
+
+@pytest.fixture
+def listening():
+    """A server that is none of ours: its port, and what it was shown."""
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.headers["Authorization"])
+            self.send_response(401)
+            self.end_headers()
+
+        do_OPTIONS = do_GET  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port, seen
+        server.shutdown()
+        thread.join()
+
+
+def test_our_token_is_shown_to_the_collector_alone(run, tmp_path, listening):
+    """Not to whoever a registry's file happens to name; that is shown what the registry shows it anyway."""
+    port, seen = listening
+    (tmp_path / "regstats.toml").write_text('token = "right"\n')
+    (tmp_path / "config.yml").write_text(RIGHT.replace("8080", str(port)).replace("YOUR-TOKEN", "theirs"))
+    result = run("--registry-config", "config.yml")
+    assert 1 == result.exit_code
+    assert [None, "Bearer theirs"] == seen
+    assert "answers 401, with what the registry shows" in result.stdout
+    seen.clear()
+    (tmp_path / "config.yml").write_text(RIGHT.replace("8080", str(port)).replace("YOUR-TOKEN", "right"))
+    run("--registry-config", "config.yml")
+    run("--collector", f"http://{HOST}:{port}")
+    assert ["Bearer right"] * 4 == seen
 
 
 @pytest.mark.parametrize(
