@@ -24,9 +24,7 @@ docker = pytest.importorskip("docker")
 
 MANY = 50
 NAMES = [f"team/app-{number}:1" for number in range(MANY)]
-SOME = ["team/app-?:1", "team/app-1?:1"]
-FEW = NAMES[:20]
-"""Those that fit SOME."""
+SOME, FEW = ["--all"], NAMES  # so many that they are not all through before anybody can interrupt
 
 
 def images(*arguments, status=0, **options):
@@ -152,7 +150,7 @@ def interrupted(engine, place, how):
     process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_until(lambda: len(place.manifests_written()) >= 5, "the first images")
     how(process)
-    said, _ = process.communicate(timeout=PATIENCE)
+    said, _ = process.communicate(timeout=PATIENCE * 5)  # dockerd itself tries again for more than a minute
     return process.returncode, said
 
 
