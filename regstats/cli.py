@@ -176,7 +176,8 @@ def check(data: str, repair: bool, deep: bool) -> None:
 
 @main.command()
 @options.data
-def rebuild(data: str) -> None:
+@options.config
+def rebuild(data: str, file: Path | None) -> None:
     """Makes all that is derived anew from the deliveries: events, quarantine, pulls.
 
     After an upgrade that understands more, or when parts were damaged. Readers see the old numbers until it is done.
@@ -185,8 +186,8 @@ def rebuild(data: str) -> None:
     from regstats.compact import account
     from regstats.store import Store, utc_now
 
-    store = Store(data)
-    _report_contents(work("Making the events anew", lambda _: anew.rebuild(store, utc_now())))
+    store, dialects = Store(data), config.load(file).dialects
+    _report_contents(work("Making the events anew", lambda _: anew.rebuild(store, utc_now(), dialects)))
     work("Accounting", lambda _: account(store, utc_now()))
 
 
@@ -231,14 +232,15 @@ def quarantine_show(group_data: str, data: str | None, delivery_id: str) -> None
 
 @quarantine.command("replay")
 @_own_data
+@options.config
 @click.pass_obj
-def quarantine_replay(group_data: str, data: str | None) -> None:
+def quarantine_replay(group_data: str, data: str | None, file: Path | None) -> None:
     """Takes up what is understood by now, after an upgrade or a change of settings."""
     from regstats.rebuild import replay
     from regstats.store import Store
 
-    store = Store(data or group_data)
-    _report_contents(work("Reading what is in quarantine", lambda _: replay(store)))
+    store, dialects = Store(data or group_data), config.load(file).dialects
+    _report_contents(work("Reading what is in quarantine", lambda _: replay(store, dialects)))
 
 
 @main.command()

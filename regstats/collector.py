@@ -32,12 +32,13 @@ from regstats.config import DEFAULT_SOURCE, Settings
 from regstats.errors import JournalError
 from regstats.events import Delivery, new_ids
 from regstats.journal import Journal
-from regstats.payloads import is_kept
+from regstats.payloads import FIXED, handshake, is_kept
 
 _PATH = "/events"
 _METHODS = ("POST", "OPTIONS")
 _DISCARDED, _CHUNK = 64 * 1024 * 1024, 64 * 1024  # bytes of a refused delivery that are read, and how many at a time
 _UNKNOWN = "(unknown)"
+_VALIDATION = "HTTP_AEG_EVENT_TYPE"
 
 RETRY_AFTER = 5  # seconds; Distribution ignores it, others do not
 
@@ -65,6 +66,7 @@ class Intake:
         self._others = others
         self._settings = settings
         self._sources = {name: settings.source(name) for name in (DEFAULT_SOURCE, *settings.sources)}
+        self._fixed = {name: {FIXED: own.dialect} if own.dialect else {} for name, own in self._sources.items()}
         self._journal = journal
         self._now = now
         self._doorkeeper = doorkeeper
@@ -77,16 +79,18 @@ class Intake:
             return self._others(environ, start_response)
         started = time.perf_counter()
         try:
-            size = self._receive(environ, source)
+            body = self._receive(environ, source)
         except HTTPException as error:
             return problem(error)(environ, start_response)
         if environ["REQUEST_METHOD"] == "POST":
-            monitoring.note(source, size, time.perf_counter() - started)
+            monitoring.note(source, len(body), time.perf_counter() - started)
+        if (answer := _wanted(environ, body)) is not None:
+            return answer(environ, start_response)
         start_response("204 No Content", [])
         return []
 
-    def _receive(self, environ: WSGIEnvironment, source: str) -> int:
-        """Stores a delivery, or says why not; its size."""
+    def _receive(self, environ: WSGIEnvironment, source: str) -> bytes:
+        """Stores a delivery, or says why not; its body."""
         method = environ["REQUEST_METHOD"]
         if method not in _METHODS:  # not even GET: a registry that is redirected asks so, and would take it for success
             raise MethodNotAllowed(valid_methods=_METHODS)
@@ -99,7 +103,7 @@ class Intake:
             if method == "POST" or "HTTP_AUTHORIZATION" in environ:  # who shows nothing does not guess
                 self._tell(source, error, address, is_delivery=method == "POST")
             raise
-        return len(body)
+        return body
 
     def _tell(self, source: str, error: HTTPException, address: str | None, *, is_delivery: bool) -> None:
         known = source if source in self._sources else _UNKNOWN
@@ -117,9 +121,10 @@ class Intake:
             raise NotFound(f"There is no source {name!r}; configure it as [sources.{name}] in regstats.toml.")
         if source.allow and not senders.is_in(address, source.allow):
             raise Forbidden(f"{address} is not an address from which {name!r} may send; see `allow` in regstats.toml.")
-        if not senders.shows(environ.get("HTTP_AUTHORIZATION", ""), source.token):
+        if not senders.shows(environ.get("HTTP_AUTHORIZATION", ""), source.token, environ.get("QUERY_STRING", "")):
             raise Unauthorized(
-                "A token is needed: `Authorization: Bearer …`, `token …`, or Basic with it as the password."
+                "A token is needed: `Authorization: Bearer …`, `token …`, or Basic with it as the password; or, if you "
+                "can set no header, `?token=…` at the end of the address."
             )
         body = read_body(environ, self._settings.max_body)
         if not senders.is_signed(environ, body, source.signing_secret):
@@ -132,13 +137,24 @@ class Intake:
             delivery_id=next(self._ids),
             source=source,
             remote_address=address,
-            headers=_kept_headers(environ),
+            headers=_kept_headers(environ) | self._fixed[source],
             body=body,
         )
         try:
             self._journal.append([delivery])
         except JournalError as error:
             raise ServiceUnavailable(str(error), retry_after=RETRY_AFTER) from error
+
+
+def _wanted(environ: WSGIEnvironment, body: bytes) -> Response | None:
+    """The answer to a sender that asks, before it sends anything, whether that is wanted; None if it does not ask."""
+    if environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_WEBHOOK_REQUEST_ORIGIN" in environ:  # of CloudEvents
+        origin = environ["HTTP_WEBHOOK_REQUEST_ORIGIN"]
+        return Response(headers={"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*", "Allow": "POST"})
+    if _VALIDATION not in environ:
+        return None
+    answer = handshake({"aeg-event-type": environ[_VALIDATION]}, body)
+    return Response(answer, mimetype="application/json") if answer is not None else None
 
 
 def source_of(path: str) -> str | None:

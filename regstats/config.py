@@ -16,6 +16,7 @@ from regstats import agenda
 from regstats.agenda import Alert, Destination, Mail, Reports, Schedule
 from regstats.errors import ConfigError
 from regstats.events import TORN
+from regstats.payloads import DIALECTS
 from regstats.rules import DockerService, Http, Kubernetes, Match, Registry, Rule
 
 DEFAULT_SOURCE = "default"
@@ -43,9 +44,13 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True):
     """Addresses and networks from which it may send; from everywhere if empty."""
     signing_secret: Token | None = None
     """What it signs with (HMAC), for senders that cannot show a token: Gitea, Nexus, Artifactory, GitHub."""
+    dialect: str | None = None
+    """Whose payloads it sends, where their shape does not tell: harbor, quay, …"""
 
     def __post_init__(self) -> None:
         _check_networks("allow", self.allow)
+        if self.dialect not in (None, *DIALECTS):
+            raise ValueError(f"there is no dialect `{self.dialect}`; there are: {', '.join(DIALECTS)}")
 
 
 def _listed(lists: Struct) -> str:
@@ -210,7 +215,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             token=own.token or (None if own.signing_secret else self.token),
             allow=own.allow or self.allow,
             signing_secret=own.signing_secret,
+            dialect=own.dialect,
         )
+
+    @property
+    def dialects(self) -> dict[str, str]:
+        """Of sources that have a fixed one."""
+        return {name: source.dialect for name, source in self.sources.items() if source.dialect}
 
     @property
     def reading_token(self) -> str | None:

@@ -6,7 +6,7 @@ meanwhile: deliveries are taken, and counted by readers, and are sealed afterwar
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from regstats.database import connect_for_upkeep, read_parquet
 from regstats.events import Delivery
 from regstats.journal import sync_directory
 from regstats.parts import DELIVERIES, EVENTS, Part, appearing, by_date, to_table, writer
-from regstats.payloads import understand
+from regstats.payloads import NOTHING, understand
 from regstats.sealing import add, unknown, write
 from regstats.store import Store
 
@@ -47,18 +47,19 @@ def contents(store: Store) -> Contents:
     return Contents(deliveries, events, quarantined)
 
 
-def rebuild(store: Store, now: datetime) -> Contents:
+def rebuild(store: Store, now: datetime, dialects: Mapping[str, str] = NOTHING) -> Contents:
     """Makes all events anew. Those whose delivery is not kept any more (`[retention]`) stay as they are.
 
     Done in a store of its own within this one, as if all deliveries came in again; then its parts take the place of the
-    old ones. Needs as much disk again as the store has. Whatever stops it leaves the store as it was.
+    old ones. `dialects` are those of sources that have a fixed one. Needs as much disk again as the store has. Whatever
+    stops it leaves the store as it was.
     """
     with store.exclusive():
-        make_anew(store, now)
+        make_anew(store, now, dialects)
     return contents(store)
 
 
-def make_anew(store: Store, now: datetime) -> None:
+def make_anew(store: Store, now: datetime, dialects: Mapping[str, str] = NOTHING) -> None:
     """Does it. Under the lock."""
     manifest = store.manifest()
     name = f"rebuilt-{manifest.version + 1}"
@@ -66,7 +67,7 @@ def make_anew(store: Store, now: datetime) -> None:
     shadow = Store(store.root / "tmp" / name, create=True)
     _keep(store, shadow, name)
     for number, batch in enumerate(_batches(store, manifest.parts)):
-        add(shadow, f"{name}-{number:06}", batch)
+        add(shadow, f"{name}-{number:06}", batch, dialects=dialects)
         merge(shadow, now, closed=False)
     merge(shadow, now)
     made = shadow.manifest().parts
@@ -118,17 +119,17 @@ def _move(shadow: Store, store: Store, part: Part) -> None:
     sync_directory(target.parent)
 
 
-def replay(store: Store) -> Contents:
+def replay(store: Store, dialects: Mapping[str, str] = NOTHING) -> Contents:
     """Takes up what is in quarantine and understood by now; everything else stays as it is."""
     with store.exclusive():
         for part in [part for part in store.manifest().parts if part.table == "deliveries"]:
-            _replay(store, part)
+            _replay(store, part, dialects)
     return contents(store)
 
 
-def _replay(store: Store, part: Part) -> None:
+def _replay(store: Store, part: Part, dialects: Mapping[str, str]) -> None:
     quarantined = [d for batch in deliveries_of(store, part) for d in batch if d.error is not None]
-    deliveries, events = understand(quarantined)
+    deliveries, events = understand(quarantined, dialects)
     changed = {new.delivery_id: new for old, new in zip(quarantined, deliveries, strict=True) if new != old}
     if not changed:
         return

@@ -5,7 +5,7 @@ their segment, they count from the moment the manifest names them, and only then
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from operator import attrgetter
 from pathlib import Path
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from regstats import journal
 from regstats.events import Delivery, Deployment, Event, Identity, unique
 from regstats.parts import MOMENTS, SCHEMAS, Part, TableName, by_date, to_table
-from regstats.payloads import understand
+from regstats.payloads import NOTHING, understand
 from regstats.store import Manifest, Store
 
 
@@ -72,9 +72,16 @@ def _seal(store: Store, segment: Path) -> Sealed:
     return done
 
 
-def add(store: Store, name: str, received: Iterable[Delivery], *, sealed: str | None = None) -> Sealed:
+def add(
+    store: Store,
+    name: str,
+    received: Iterable[Delivery],
+    *,
+    sealed: str | None = None,
+    dialects: Mapping[str, str] = NOTHING,
+) -> Sealed:
     """Makes parts of that name from deliveries, and of those of their events that are not stored yet."""
-    deliveries, events = understand(received)
+    deliveries, events = understand(received, dialects)
     fresh = unknown(store, store.manifest(), events)
     parts = [*write(store, "deliveries", name, deliveries), *write(store, "events", name, fresh)]
     if parts:

@@ -7,17 +7,17 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import parse_qs
 
 from regstats.addresses import address_in
+from regstats.payloads import SIGNATURES
 
-# The headers in which senders sign, by their names in WSGI, and with which hash.
-_SIGNATURES = {
-    "HTTP_X_HUB_SIGNATURE_256": "sha256",  # GitHub, Gitea
-    "HTTP_X_GITEA_SIGNATURE": "sha256",
-    "HTTP_X_FORGEJO_SIGNATURE": "sha256",
-    "HTTP_X_JFROG_EVENT_AUTH": "sha256",
-    "HTTP_X_NEXUS_WEBHOOK_SIGNATURE": "sha1",
-}
+_SIGNATURES = [
+    (f"HTTP_{name.upper().replace('-', '_')}", algorithm)
+    for name, algorithms in SIGNATURES.items()
+    for algorithm in algorithms
+]
+"""The headers in which senders sign, by their names in WSGI, and with which hash."""
 
 
 def address_of(remote: str | None, forwarded_for: str, trusted_proxies: Iterable[str]) -> str | None:
@@ -46,15 +46,27 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(text)
 
 
-def shows(authorization: str, token: str | None) -> bool:
-    """Whether an Authorization header holds the token, in constant time; True where none is needed."""
-    return token is None or hmac.compare_digest(_shown(authorization), token.encode())
+def shows(authorization: str, token: str | None, query: str = "") -> bool:
+    """Whether an Authorization header holds the token, in constant time; True where none is needed.
+
+    Or the query (`token=…`): for senders that can set no header, and have nothing but an address.
+    """
+    if token is None:
+        return True
+    in_query = parse_qs(query).get("token", [""])[0] if query else ""
+    secret = token.encode()
+    return any([
+        hmac.compare_digest(_shown(authorization), secret),
+        hmac.compare_digest(in_query.encode(errors="replace"), secret),
+    ])  # fmt: skip
 
 
 def _shown(authorization: str) -> bytes:
-    """The secret in an Authorization header: of Bearer and token what follows, of Basic the password."""
+    """The secret in an Authorization header: of Bearer and token what follows, of Basic the password; or it is that."""
     scheme, _, credentials = authorization.partition(" ")
     credentials = credentials.strip()
+    if not credentials:  # of Harbor and GitLab
+        return scheme.encode("latin-1", "replace")
     if scheme.lower() in ("bearer", "token"):
         return credentials.encode("latin-1", "replace")
     if scheme.lower() != "basic":
@@ -66,12 +78,16 @@ def _shown(authorization: str) -> bytes:
 
 
 def is_signed(environ: Mapping[str, Any], body: bytes, secret: str | None) -> bool:
-    """Whether one of the known headers holds the HMAC of the body, in constant time; True where none is needed."""
+    """Whether one of the known headers holds the HMAC of the body, in constant time; True where none is needed.
+
+    Or the secret itself: Artifactory sends that unless it is told to sign.
+    """
     if secret is None:
         return True
     return any(
         hmac.compare_digest(_digest(environ[name]), hmac.digest(secret.encode(), body, algorithm))
-        for name, algorithm in _SIGNATURES.items()
+        or hmac.compare_digest(environ[name].encode("latin-1", "replace"), secret.encode())
+        for name, algorithm in _SIGNATURES
         if name in environ
     )
 

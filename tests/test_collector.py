@@ -63,7 +63,7 @@ def test_the_right_token_in_any_form(client, authorization):
 
 @pytest.mark.parametrize(
     "authorization",
-    [None, "", "secret", "Bearer", "Bearer ", "Bearer wrong", "Bearer secre", "Bearer secrett", "Bearer sécret",
+    [None, "", "secrets", "Bearer", "Bearer ", "Bearer wrong", "Bearer secre", "Bearer secrett", "Bearer sécret",
      "Digest secret", basic("secret:"), basic("secret"), basic("a:wrong"), "Basic !!!", "Basic c2VjcmV0"],
 )  # fmt: skip
 def test_a_wrong_token_is_refused(client, folder, authorization):
@@ -205,6 +205,53 @@ def test_a_source_that_signs(folder):
     assert 401 == client.post("/events/forge", data=BODY, headers=bearer()).status_code
     (delivery,) = received(folder)
     assert "X-Gitea-Signature" not in delivery.headers
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [("token=secret", 204), ("a=b&token=secret", 204), ("token=wrong", 401), ("token=", 401), ("secret", 401)],
+)
+def test_a_token_in_the_address(client, folder, query, expected):
+    """For Docker Hub, Quay and Google's Pub/Sub, which have nothing but an address; it is not kept."""
+    assert expected == client.post(f"/events?{query}", data=BODY).status_code
+    assert all("secret" not in str(delivery.headers) for delivery in received(folder))
+    assert (expected == 204) == len(received(folder))
+
+
+def test_artifactory_may_send_the_secret_itself(folder):
+    """Unless it is told to sign."""
+    client = create_app(Settings(sources={"art": Source(signing_secret="s")}), Journal(folder)).test_client()
+    for shown, expected in (("s", 204), ("x", 401), (hmac.new(b"s", BODY, "sha256").hexdigest(), 204)):
+        assert expected == client.post("/events/art", data=BODY, headers={"X-JFrog-Event-Auth": shown}).status_code
+
+
+def test_a_source_whose_dialect_is_fixed(folder):
+    """It is written down with the delivery, whatever the sender says of it."""
+    settings = Settings(sources={"q": Source(dialect="quay")})
+    client = create_app(settings, Journal(folder)).test_client()
+    client.post("/events/q", data=b"{}", headers={"X-Regstats-Dialect": "harbor"})
+    assert ["quay"] == [delivery.headers["X-Regstats-Dialect"] for delivery in received(folder)]
+
+
+VALIDATION = b'[{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "c"}}]'
+
+
+def test_event_grid_is_told_that_it_may_send(client, folder):
+    """If it shows the token; what it asked is kept like all deliveries."""
+    asks = {"aeg-event-type": "SubscriptionValidation"}
+    assert 401 == client.post("/events", data=VALIDATION, headers=asks).status_code
+    answer = client.post("/events?token=secret", data=VALIDATION, headers=asks)
+    assert (200, {"validationResponse": "c"}) == (answer.status_code, answer.json)
+    assert 204 == client.post("/events?token=secret", data=BODY, headers=asks).status_code
+    assert [VALIDATION, BODY] == [delivery.body for delivery in received(folder)]
+
+
+def test_senders_of_cloudevents_are_told_that_they_may(client):
+    """They ask with OPTIONS, and want to hear their own name."""
+    asks = {"WebHook-Request-Origin": "grid.example"}
+    answer = client.options("/events?token=secret", headers=asks)
+    assert (200, "grid.example") == (answer.status_code, answer.headers["WebHook-Allowed-Origin"])
+    assert 401 == client.options("/events", headers=asks).status_code
 
 
 def test_a_delivery_that_was_cut_off_is_not_acknowledged(client, folder):

@@ -13,6 +13,7 @@ from regstats.check import check
 from regstats.compact import compact
 from regstats.config import Retention
 from regstats.payloads import distribution
+from regstats.payloads.dialect import Dialect
 from regstats.rebuild import rebuild, replay
 from regstats.sealing import seal
 from regstats.stats import Stats
@@ -110,25 +111,16 @@ def test_checked_after_a_seal_was_stopped(copies):
         assert [] == [finding for finding in check(store, NOW, deep=True) if finding.is_problem]
 
 
-class _NewDialect:
+def learnt(payload):
     """A dialect that learns to understand what was not known yet."""
-
-    NAME = "new"
-
-    @staticmethod
-    def claims(document):
-        return "not" in document
-
-    @staticmethod
-    def parse(_document, delivery):
-        wires = {"events": json.dumps([make_event(id="learnt")]).encode()}
-        return distribution.parse(wires, delivery)
+    return distribution.parse(payload._replace(keys={"events": json.dumps([make_event(id="learnt")]).encode()}))
 
 
 @pytest.mark.parametrize("work", [replay, lambda store: rebuild(store, NOW)])
 def test_stopped_while_the_quarantine_is_taken_up(copies, monkeypatch, work):
     """Its events count before or after, never twice."""
-    monkeypatch.setattr(payloads, "_DIALECTS", (_NewDialect, distribution))
+    dialect = Dialect("new", "Something new", lambda payload: "not" in payload.keys, learnt)
+    monkeypatch.setitem(payloads.DIALECTS, "new", dialect)
     for store in at_every_step(copies, work, stride=4):
         ids, deliveries = counted(store)
         assert DELIVERIES == deliveries

@@ -9,8 +9,11 @@ import regstats
 
 ROOT = Path(regstats.__file__).parent
 ORDER = """
-    errors extras events agenda rules config addresses useragents names
-    payloads.distribution payloads
+    errors extras events addresses useragents names
+    payloads.dialect payloads.cloudevents payloads.distribution payloads.gitlab payloads.harbor payloads.zot
+    payloads.quay payloads.acr payloads.dockerhub payloads.aliyun payloads.github payloads.gitea payloads.artifactory
+    payloads.nexus payloads.ecr payloads.gar payloads
+    agenda rules config
     journal parts ledger store sealing
     database accounting moves compact rebuild check
     importer

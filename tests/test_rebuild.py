@@ -12,6 +12,7 @@ from regstats.compact import account, compact
 from regstats.config import Retention
 from regstats.metrics import METRICS
 from regstats.payloads import distribution
+from regstats.payloads.dialect import Dialect
 from regstats.rebuild import Contents, contents, rebuild, replay
 from regstats.sealing import seal
 from regstats.stats import Stats
@@ -99,19 +100,11 @@ def test_what_is_unsealed_is_sealed_after_a_rebuild(varied):
     assert expected == len(everything(varied)[0])
 
 
-class _Learnt:
+def learnt(payload):
     """A dialect for what was garbage until now."""
-
-    NAME = "learnt"
-
-    @staticmethod
-    def claims(document):
-        return "secret" in document
-
-    @staticmethod
-    def parse(document, delivery):
-        events = json.dumps([make_event(id=f"learnt-{int(document['secret'])}", at=NOW - days(5))]).encode()
-        return distribution.parse({"events": events}, delivery)
+    number = int(payload.keys["secret"])
+    events = json.dumps([make_event(id=f"learnt-{number}", at=NOW - days(5))]).encode()
+    return distribution.parse(payload._replace(keys={"events": events}))
 
 
 @pytest.mark.parametrize("work", [replay, lambda store: rebuild(store, NOW)])
@@ -121,7 +114,8 @@ def test_what_is_understood_by_now_leaves_the_quarantine(varied, monkeypatch, wo
     seal(varied)
     before = contents(varied)
     assert before == work(varied)
-    monkeypatch.setattr(payloads, "_DIALECTS", (_Learnt, distribution))
+    dialect = Dialect("learnt", "Something new", lambda payload: "secret" in payload.keys, learnt)
+    monkeypatch.setitem(payloads.DIALECTS, "learnt", dialect)
     after = work(varied)
     assert (before.deliveries, before.events + 2, before.quarantined - 4) == tuple(after)
     assert 2 == len(Stats(varied.root).sql("from events where event_id glob 'learnt-*'").fetchall())
@@ -160,3 +154,17 @@ def test_readers_see_the_old_numbers_until_all_is_done(varied, monkeypatch):
     rebuild(varied, NOW)
     assert [(expected,)] == relation.fetchall()
     assert expected == len(reader.sql("from events").fetchall())
+
+
+@pytest.mark.parametrize("work", [replay, lambda store, dialects: rebuild(store, NOW, dialects)])
+def test_a_dialect_that_was_fixed_afterwards(store, work):
+    """What its source sent before is taken up with it, and says so itself from then on; no other source is."""
+    shortened = b'{"detail": {"repository-name": "team/app", "image-tag": "1.0", "action-type": "PUSH"}}'
+    journalled(store, shortened, source="aws")
+    journalled(store, shortened)
+    seal(store)
+    assert Contents(2, 0, 2) == contents(store)
+    assert Contents(2, 1, 1) == work(store, {"aws": "ecr"})
+    assert [("aws", "ecr", "push")] == Stats(store.root).sql("select source, dialect, action from events").fetchall()
+    assert [] == [finding for finding in check(store, NOW, deep=True) if finding.is_problem]
+    assert Contents(2, 1, 1) == replay(store)

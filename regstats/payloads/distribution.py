@@ -4,42 +4,29 @@ Source: distribution's notifications/event.go and its documentation "Work with n
 recordings of docker-registry 2.8.2 and distribution 3.1.1. An envelope holds one event today, but may hold many.
 """
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Annotated
+from collections.abc import Iterator
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from regstats.addresses import address_in
 from regstats.errors import PayloadError
 from regstats.events import Delivery, Event
+from regstats.payloads.dialect import (
+    INDEXES,
+    MANIFESTS,
+    Dialect,
+    Payload,
+    Size,
+    Understood,
+    address_of,
+    time_of,
+)
 from regstats.useragents import client_of
 
 NAME = "distribution"
 
-_INDEXES = frozenset(
-    {
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-    }
-)
-_MANIFESTS = frozenset(
-    {
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.docker.distribution.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v1+prettyjws",
-    }
-)
 _BLOB = "application/octet-stream"
-
-# Registries have sent notifications since 2015; Go's zero time (year 1) and documentation's 2006 are no times at all.
-_EARLIEST = datetime(2014, 1, 1, tzinfo=UTC)
-_CLOCK_SKEW = timedelta(days=1)
-
-_Size = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_GITLAB = b'"user_type"'
 
 
 class _Reference(Struct, gc=False):
@@ -50,8 +37,8 @@ class _Target(Struct, rename="camel", gc=False):
     repository: str | None = None
     media_type: str | None = None
     digest: str | None = None
-    size: _Size | None = None
-    length: _Size | None = None
+    size: Size | None = None
+    length: Size | None = None
     from_repository: str | None = None
     url: str | None = None
     tag: str | None = None
@@ -68,6 +55,8 @@ class _Request(Struct, gc=False):
 
 class _Actor(Struct, gc=False):
     name: str | None = None
+    user_type: str | None = None
+    """GitLab's own: what kind of token somebody showed."""
 
 
 class _Origin(Struct, gc=False):
@@ -97,53 +86,65 @@ _envelopes = msgspec.json.Decoder(_Envelope)
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def claims(document: Mapping[str, msgspec.Raw]) -> bool:
+def claims(payload: Payload) -> bool:
     """Whether a payload is of this dialect, by its shape: content types differ between versions and proxies."""
-    return "events" in document
+    return "events" in payload.keys and not is_gitlab(payload)
 
 
-def parse(document: Mapping[str, msgspec.Raw], delivery: Delivery) -> tuple[list[Event], list[str]]:
-    """The events of an envelope, and what is wrong with those that are missing: one bad event spoils no other.
+def is_gitlab(payload: Payload) -> bool:
+    """Whether an envelope is of GitLab's registry, which says what kind of token somebody showed."""
+    return _GITLAB in bytes(payload.keys.get("events", b""))
 
-    Raises PayloadError where there are no events at all.
-    """
+
+def parse(payload: Payload) -> Understood:
+    """The events of an envelope. Raises PayloadError where there are none at all."""
+    return read(NAME, payload)
+
+
+def read(dialect: str, payload: Payload) -> Understood:
+    """The events of an envelope, of this dialect."""
     try:
-        raw_events = _list.decode(document["events"])
-    except msgspec.ValidationError as error:
+        raw_events = _list.decode(payload.keys["events"])
+    except (KeyError, msgspec.ValidationError) as error:
         raise PayloadError(f"`events` is not a list: {error}.") from None
     if not raw_events:
         raise PayloadError("The envelope holds no events.")
-    events, problems = [], []
+    return _each(dialect, raw_events, payload)
+
+
+def _each(dialect: str, raw_events: list[msgspec.Raw], payload: Payload) -> Iterator[Event | PayloadError]:
     for position, raw in enumerate(raw_events):
         try:
-            events.append(_event(_wires.decode(raw), position, delivery))
+            yield _event(dialect, _wires.decode(raw), f"{payload.name}:{position}", payload.delivery)
         except (msgspec.DecodeError, UnicodeDecodeError, PayloadError) as error:
-            problems.append(f"Event {position}: {error}")
-    return events, problems
+            yield PayloadError(f"Event {position}: {error}")
 
 
 def parse_at_once(delivery: Delivery) -> list[Event] | None:
     """The same, in half the time, for an envelope that is all as it should be; None for anything else."""
     try:
         wires = _envelopes.decode(delivery.body).events
-        return [_event(wire, position, delivery) for position, wire in enumerate(wires)] or None
+        if any(wire.actor and wire.actor.user_type for wire in wires):
+            return None
+        name = delivery.delivery_id
+        return [_event(NAME, wire, f"{name}:{position}", delivery) for position, wire in enumerate(wires)] or None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, PayloadError):
         return None
 
 
-def _event(wire: _Wire, position: int, delivery: Delivery) -> Event:
+def _event(dialect: str, wire: _Wire, name: str, delivery: Delivery) -> Event:
     target, request = wire.target, wire.request or _Request()
     if not wire.action:
         raise PayloadError("it has no action")
     if not target.repository:
         raise PayloadError("its target has no repository")
-    timestamp = _timestamp(wire.timestamp, delivery.received_at)
+    timestamp = time_of(wire.timestamp, delivery.received_at)
     client, client_version = client_of(request.useragent)
     return Event(
         # Without an id nothing tells a repeated event from a second one: never merge two that may be distinct.
-        event_id=wire.id or f"{delivery.delivery_id}:{position}",
+        event_id=wire.id or name,
         source=delivery.source,
-        dialect=NAME,
+        dialect=dialect,
         timestamp=timestamp or delivery.received_at,
         timestamp_trusted=timestamp is not None,
         received_at=delivery.received_at,
@@ -157,7 +158,7 @@ def _event(wire: _Wire, position: int, delivery: Delivery) -> Event:
         from_repository=target.from_repository or None,
         reference_digests=[r.digest for r in target.references if r.digest] if target.references else None,
         actor=(wire.actor and wire.actor.name) or None,
-        client_address=_address(request.addr),
+        client_address=address_of(request.addr),
         user_agent=request.useragent or None,
         client=client,
         client_version=client_version,
@@ -171,36 +172,20 @@ def _event(wire: _Wire, position: int, delivery: Delivery) -> Event:
 
 def _kind(action: str, target: _Target) -> str:
     """What an event happened to. A delete by digest has the same shape for a manifest and for a blob: unknown."""
-    if target.media_type in _INDEXES:
+    if target.media_type in INDEXES:
         return "index"
     url = target.url or ""
-    if target.media_type in _MANIFESTS or "/manifests/" in url:
+    if target.media_type in MANIFESTS or "/manifests/" in url:
         return "manifest"
     if target.media_type == _BLOB or "/blobs/" in url:
         return "blob"
     if action == "delete" and not target.digest:
         return "tag" if target.tag else "repository"
-    return "unknown"
-
-
-def _timestamp(text: str | None, received_at: datetime) -> datetime | None:
-    """The registry's time in UTC; None where there is none, or one that cannot be."""
-    try:
-        when = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    try:
-        when = when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
-    except OverflowError:
-        return None
-    return when if _EARLIEST <= when <= received_at + _CLOCK_SKEW else None
-
-
-@lru_cache(maxsize=4096)
-def _address(addr: str | None) -> str | None:
-    address = address_in(addr)
-    return None if address is None else str(address)
+    return "manifest" if target.tag else "unknown"  # only manifests have tags
 
 
 def _first(size: int | None, length: int | None) -> int | None:
     return length if size is None else size
+
+
+DIALECT = Dialect(NAME, "Distribution", claims, parse, reports_pulls=True)
