@@ -89,7 +89,7 @@ PULLS = Derived(
 CHANGES = Derived(
     "changes",
     (
-        "timestamp", "source", "repository", "tag", "digest", "media_type", "size", "action", "kind",
+        "timestamp", "source", "dialect", "repository", "tag", "digest", "media_type", "size", "action", "kind",
         "reference_digests", "actor", "client_address", "user_agent", "client", "client_version", "request_id",
         "event_id", "tags", "date",
     ),

@@ -69,7 +69,8 @@ class Job(msgspec.Struct, frozen=True):
 def act(job: Job) -> Outcome:
     """Does what the rule says. Takes as long as it takes, up to the rule's timeout."""
     try:
-        return _speaks_against(job, job.rule.registry) or _acted(job)
+        settled = _settled(job, job.rule.registry)
+        return settled if isinstance(settled, Outcome) else _acted(settled)
     except (ConfigError, MissingExtraError) as error:
         return Outcome(ok=False, why=str(error), again=False)
     except ActionError as error:
@@ -115,18 +116,23 @@ def _seconds(rule: Rule) -> float:
     return span_of(rule.timeout).total_seconds()
 
 
-def _speaks_against(job: Job, registry: Registry | None) -> Outcome | None:
-    """What the registry says of the tag, if that is not what the event said. It may take it a moment."""
+def _settled(job: Job, registry: Registry | None) -> Job | Outcome:
+    """The job, if the registry says of the tag what the event said, which may take it a moment; else why not.
+
+    Where the event did not tell which digest it is, the registry does.
+    """
     if registry is None:
-        return None
+        return job
     change, deadline = job.change, time.monotonic() + min(_seconds(job.rule), _WRITING)
     while (found := digest_of(registry, change.repository, change.tag, _seconds(job.rule))) != change.digest:
+        if found is not None and not change.is_told:
+            return msgspec.structs.replace(job, change=msgspec.structs.replace(change, digest=found))
         if found not in (None, change.before):
             return Outcome(ok=False, why=f"by now the tag points to {found}", skip=True)
         if time.monotonic() > deadline or job.stop.wait(_GLANCE):
             has = "has no such tag" if found is None else f"says that the tag still points to {found}"
             return Outcome(ok=False, why=f"the registry {has}")
-    return None
+    return job
 
 
 # Commands

@@ -104,8 +104,8 @@ def _count(metric: str, column: str) -> Say:
 
     def say(answers: Answers, where: dict[str, str], since: str) -> Badge:
         frame = answers.frame(metric, interval="total", since=since, **where)
-        count = int(frame[column].sum())
-        return Badge("", people(count), _BLUE if count else _GREY)
+        count = formats.total(frame[column])
+        return Badge("", "not reported" if count is None else people(count), _BLUE if count else _GREY)
 
     return say
 

@@ -42,13 +42,14 @@ class Fact(NamedTuple):
     """A total, and that of the window before; None where there is none."""
 
     name: str
-    value: int
+    value: int | None
+    """None: no registry tells of it."""
     before: int | None = None
 
     @property
     def change(self) -> float | None:
         """The difference as a fraction of before."""
-        return (self.value - self.before) / self.before if self.before else None
+        return (self.value - self.before) / self.before if self.before and self.value is not None else None
 
 
 class Section(NamedTuple):
@@ -214,7 +215,8 @@ def _facts(asked: _Asked) -> list[Fact]:
 
 
 def _fact(name: str, now: pd.DataFrame, before: pd.DataFrame | None) -> Fact:
-    return Fact(figures.words(name), int(now[name].sum()), None if before is None else int(before[name].sum()))
+    earlier = None if before is None else formats.total(before[name])
+    return Fact(figures.words(name), formats.total(now[name]), earlier)
 
 
 # Sentences
@@ -223,7 +225,10 @@ def _fact(name: str, now: pd.DataFrame, before: pd.DataFrame | None) -> Fact:
 def _use(asked: _Asked) -> Sentence:
     pulls = _fact("pulls", asked.pulls, asked.pulls_before)
     change = f" ({pulls.change:+,.0%} against the window before)" if pulls.change is not None else ""
-    what = f"{pulls.value:,} pulls{change} of {_some(len(asked.repositories), 'repository', 'repositories')}."
+    of = _some(len(asked.repositories), "repository", "repositories")
+    if pulls.value is None:
+        return [f"{of} of registries that do not report pulls: how often something is used is not known."]
+    what = f"{pulls.value:,} pulls{change} of {of}."
     first = list(asked.top["repository"].head(_NAMED))
     return [what, *([" Most of all: ", *_named(first), "."] if pulls.value else [])]
 

@@ -26,13 +26,16 @@ from regstats.database import connect, literal, read_parquet, sql_text
 from regstats.errors import SlowQueryError
 from regstats.events import Deployment, unique
 from regstats.parts import DELIVERIES, DEPLOYMENTS, EDGE, EVENTS, Part, TableName, by_date, to_table
-from regstats.payloads import understand
+from regstats.payloads import SILENT, understand
 from regstats.store import Snapshot, Store
 
 _MADE: dict[str, Derived] = {f"all_{derived.table}": derived for derived in DERIVED}
 """Views of what is kept of closed dates, and made for all others: only when somebody asks, because it takes a while."""
 _WRITTEN = {"changes": "from all_changes", "moves": "from all_moves"}
-_LOOKED_UP = {"deleted_manifests": sql_text("views/deleted_manifests")}
+_LOOKED_UP = {
+    "deleted_manifests": sql_text("views/deleted_manifests"),
+    "silent": sql_text("views/silent").replace("{dialects}", ", ".join(map(literal, SILENT))),
+}
 """Few rows that are looked for among many: once for as long as nothing comes."""
 _COUNTED = {"pulls": "from all_pulls"} | {view: sql_text(f"views/{view}") for view in ("pushes", "deletes", "uploads")}
 """Views without those who are excluded."""

@@ -85,6 +85,10 @@ class Event(Struct, frozen=True, kw_only=True, gc=False):
     delivery_id: str
 
 
+UNTOLD = "unknown:"
+"""How a digest begins that its registry does not tell, with the event's id after it: a tag points to something new."""
+
+
 class Change(Struct, frozen=True, gc=False):
     """A tag that was pushed or deleted: what the view `moves` says of it."""
 
@@ -93,7 +97,7 @@ class Change(Struct, frozen=True, gc=False):
     repository: str
     tag: str
     digest: str | None
-    """What it points to from then on; None if it was deleted."""
+    """What it points to from then on; None if it was deleted, `unknown:…` if nobody told."""
     before: str | None
     """What it pointed to until then; None if nothing is known."""
     media_type: str | None
@@ -105,6 +109,11 @@ class Change(Struct, frozen=True, gc=False):
     def action(self) -> str:
         """Push or delete."""
         return "delete" if self.digest is None else "push"
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it is known what it points to."""
+        return self.digest is None or not self.digest.startswith(UNTOLD)
 
     @property
     def kind(self) -> str:

@@ -59,6 +59,16 @@ def rows(frame: pd.DataFrame) -> list[Row]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
+def total(counts: pd.Series[Any]) -> int | None:
+    """The sum; None if nobody tells: all are missing."""
+    return None if len(counts) and counts.isna().all() else int(counts.sum())
+
+
+def said(count: int | None) -> str:
+    """A count as people read it."""
+    return "not reported" if count is None else f"{count:,}"
+
+
 def as_json(frame: pd.DataFrame) -> str:
     """One array of row objects, one row a line."""
     lines = ",\n ".join(msgspec.json.encode(row).decode() for row in rows(frame))

@@ -38,7 +38,8 @@ def _names(parts: list[Part]) -> dict[date, str]:
 
     Up to the first date whose changes are not kept.
     """
-    changes, names, counts = CHANGES.kept(parts), {}, hashlib.sha256()
+    changes, names = CHANGES.kept(parts), {}
+    counts = hashlib.sha256(rule("changes", CHANGES.columns).encode())
     for day in by_date(parts, "events"):
         if day not in changes:
             break

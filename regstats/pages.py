@@ -169,7 +169,10 @@ _TOTALS = {"pulls": ("pulls", "downloads", "version_checks"), "pushes": ("pushes
 def _totals(answers: Answers, metric: str, asked: dict[str, str]) -> list[Number]:
     now = answers.frame(metric, interval="total", **asked)
     before = answers.frame(metric, interval="total", **{**asked, **_window_before(now)})
-    return [Number(figures.words(name), f"{_sum(now, name):,}", _change(now, before, name)) for name in _TOTALS[metric]]
+    return [
+        Number(figures.words(name), formats.said(formats.total(now[name])), _change(now, before, name))
+        for name in _TOTALS[metric]
+    ]
 
 
 def _window_before(frame: pd.DataFrame) -> dict[str, str]:
@@ -179,13 +182,9 @@ def _window_before(frame: pd.DataFrame) -> dict[str, str]:
     return {"since": earlier.isoformat(), "until": since.isoformat()}
 
 
-def _sum(frame: pd.DataFrame, column: str) -> int:
-    return int(frame[column].sum())
-
-
 def _change(now: pd.DataFrame, before: pd.DataFrame, column: str) -> str:
-    earlier = _sum(before, column)
-    return f"{(_sum(now, column) - earlier) / earlier:+,.0%}" if earlier else ""
+    earlier, later = formats.total(before[column]), formats.total(now[column])
+    return f"{(later - earlier) / earlier:+,.0%}" if earlier and later is not None else ""
 
 
 def _series(answers: Answers, view: View, more: str = "") -> list[str]:

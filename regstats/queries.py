@@ -8,9 +8,10 @@ import re
 from collections.abc import Container
 from typing import Any, NamedTuple
 
-from regstats.database import sql_text
+from regstats.database import literal, sql_text
 from regstats.metrics import METRICS
 from regstats.parameters import Query
+from regstats.payloads import SILENT
 
 _INSTANT = "timestamptz"
 SIGNATURE = r"^sha256-[0-9a-f]{64}(\.(sig|att|sbom))?$"
@@ -23,6 +24,8 @@ _IMMUTABLE = (
 """Tags that are named after one build: a full version, a date, a commit."""
 
 
+_NO_PULLS = "case when source not in (select source from silent) then 0 end"
+"""The pulls in a row of something else: none, or, where the registry does not tell of pulls, nobody knows."""
 _NO_CATALOG = "(select null as source, null as repository, null as tag, null as digest, 0 as size where false)"
 
 
@@ -90,6 +93,8 @@ def _blanks(metric: str, query: Query) -> dict[str, str]:
         "received": re.sub(r" and date [<>]= \$\w+", "", query.window),
         "day": "date" if query.tz == "UTC" else "cast(timezone($tz, timestamp) as date)",
         "instant": _INSTANT,
+        "no_pulls": _NO_PULLS,
+        "silent_dialects": ", ".join(map(literal, SILENT)),
         "is_image": f"(tag is null or regexp_extract(tag, '{SIGNATURE}') = '')",
         "is_immutable": f"regexp_extract(tag, '{_IMMUTABLE}') <> ''",
     }

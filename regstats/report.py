@@ -85,7 +85,7 @@ def as_html(briefing: Briefing) -> str:
     """A page for somebody who has three minutes; its tables sort."""
     template = environment().get_template("report.html")
     return template.render(
-        facts=[(fact.name, f"{fact.value:,}", _change(fact)) for fact in briefing.facts],
+        facts=[(fact.name, formats.said(fact.value), _change(fact)) for fact in briefing.facts],
         sentences=[[(text, isinstance(text, Name)) for text in sentence] for sentence in briefing.sentences],
         team=briefing.team,
         belongs=briefing.belongs,
@@ -104,7 +104,7 @@ def as_mail(briefing: Briefing) -> str:
         .get_template("mail.html")
         .render(
             title="Registry report" if briefing.team is None else f"Registry report: {visible(briefing.team)}",
-            facts=[(fact.name, f"{fact.value:,}", _change(fact)) for fact in briefing.facts],
+            facts=[(fact.name, formats.said(fact.value), _change(fact)) for fact in briefing.facts],
             sentences=[[(text, isinstance(text, Name)) for text in sentence] for sentence in briefing.sentences],
             window=window(briefing),
         )
@@ -176,7 +176,7 @@ def as_summary(briefing: Briefing) -> str:
 
 
 def _head(briefing: Briefing) -> list[str]:
-    facts = ", ".join(f"{fact.value:,} {fact.name} {_change(fact)}".rstrip() for fact in briefing.facts)
+    facts = ", ".join(f"{formats.said(fact.value)} {fact.name} {_change(fact)}".rstrip() for fact in briefing.facts)
     sentences = "\n".join(f"- {_marked(sentence)}" for sentence in briefing.sentences)
     return [*_headed(briefing), facts, sentences]
 
@@ -218,7 +218,7 @@ def as_zip(briefing: Briefing) -> bytes:
     totals = pd.DataFrame(
         {
             "name": [fact.name for fact in briefing.facts],
-            "value": [fact.value for fact in briefing.facts],
+            "value": pd.array([fact.value for fact in briefing.facts], dtype="Int64"),
             "before": pd.array([fact.before for fact in briefing.facts], dtype="Int64"),
         }
     )

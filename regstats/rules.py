@@ -12,7 +12,8 @@ from msgspec import Meta, Struct, structs, to_builtins
 from semantic_version import NpmSpec, Version
 
 from regstats.agenda import Name, span_of
-from regstats.events import Change, Event
+from regstats.errors import ConfigError
+from regstats.events import UNTOLD, Change, Event
 
 Globs = str | list[str]
 """One, or several of which one must fit."""
@@ -27,7 +28,11 @@ def of_event(event: Event) -> Change | None:
         return None
     shared = set(Change.__struct_fields__) - {"digest", "before"}
     own: dict[str, Any] = {name: getattr(event, name) for name in shared}
-    own |= {"digest": event.digest, "before": None} if is_push else {"digest": None, "before": event.digest}
+    own |= (
+        {"digest": event.digest or f"{UNTOLD}{event.event_id}", "before": None}
+        if is_push
+        else {"digest": None, "before": event.digest}
+    )
     return Change(**own)
 
 
@@ -209,7 +214,15 @@ def target_of(rule: Rule, change: Change) -> str:
 
 
 def filled(text: str, rule: Rule, change: Change, quoted: Callable[[str], str] = str) -> str:
-    """A text with what is to be filled in, quoted in some way; what is missing is empty."""
+    """A text with what is to be filled in, quoted in some way; what is missing is empty.
+
+    Raises ConfigError where it asks for a digest that nobody told.
+    """
+    if "{digest}" in text and not change.is_told:
+        raise ConfigError(
+            f"{change.source} does not tell which digest was pushed: leave {{digest}} out, or let the rule ask the "
+            "registry, with `registry = { url = … }`."
+        )
     return _PLACEHOLDER.sub(lambda found: quoted(_value(found[1], rule, change)), text)
 
 
@@ -219,8 +232,8 @@ def _value(field: str, rule: Rule, change: Change) -> str:
 
 
 def values(rule: Rule, change: Change) -> dict[str, str]:
-    """Every field with its text."""
-    return {field: _value(field, rule, change) for field in FIELDS}
+    """Every field with its text; a digest that nobody told is missing."""
+    return {field: _value(field, rule, change) for field in FIELDS} | ({} if change.is_told else {"digest": ""})
 
 
 # Matching

@@ -34,18 +34,29 @@ def periods(first: datetime, last: datetime, interval: str, tz: str) -> pd.Datet
 def filled(frame: pd.DataFrame, all_periods: pd.DatetimeIndex, by: Iterable[str]) -> pd.DataFrame:
     """The series with a row for every period, and every combination of values of `by` that is in it.
 
+    What is missing in all rows of a combination is missing in all periods: nobody tells of it. Else it is 0.
+
     Raises ParameterError where that would be too many rows.
     """
     columns = list(by)
     every = pd.DataFrame({"period": all_periods})
-    if not columns:
-        return frame.set_index("period").reindex(every["period"], fill_value=0).reset_index()
-    groups = frame[columns].drop_duplicates().sort_values(columns, na_position="first")
-    _refuse_too_many(len(groups), len(every), columns)
-    every = every.merge(groups, how="cross")
+    if columns:
+        groups = frame[columns].drop_duplicates().sort_values(columns, na_position="first")
+        _refuse_too_many(len(groups), len(every), columns)
+        every = every.merge(groups, how="cross")
     whole = every.merge(frame, how="left", on=["period", *columns])
-    counts = frame.columns.difference(["period", *columns])
-    return whole.fillna(dict.fromkeys(counts, 0)).astype(dict.fromkeys(counts, "int64"))
+    counts = list(frame.columns.difference(["period", *columns]))
+    if frame[counts].isna().any(axis=None):
+        whole[counts] = whole[counts].astype("Int64").fillna(0).where(_is_told(whole[counts], whole[columns]))
+    else:
+        whole = whole.fillna(dict.fromkeys(counts, 0))
+    return whole if whole[counts].isna().any(axis=None) else whole.astype(dict.fromkeys(counts, "int64"))
+
+
+def _is_told(counts: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:
+    """Whether a count is there in any row of its combination."""
+    by = [keys[name] for name in keys] or [pd.Series(0, index=keys.index)]
+    return counts.notna().groupby(by, dropna=False).transform("any")
 
 
 def _refuse_too_many(groups: int, all_periods: int, columns: list[str]) -> None:

@@ -34,7 +34,7 @@ _CATALOG = pa.schema(
 _OPTIONAL = {"source": config.DEFAULT_SOURCE, "size": None}
 _RULES = pa.schema({"position": pa.int64(), "team": pa.string(), "repository": pa.string(), "actor": pa.string()})
 _MAY_BE_MISSING = frozenset({"size", "pushed"})
-"""Whole numbers, or missing: `Int64`."""
+"""Whole numbers, or missing: always `Int64`, as all whole numbers are of which one is missing."""
 
 
 class Stats:
@@ -428,11 +428,16 @@ def _instants(column: "pd.Series[Any]", tz: str) -> list[pd.Timestamp]:
 
 def _frame(table: pa.Table, query: Query) -> pd.DataFrame:
     """An Arrow table with the types that a metric's frame has."""
-    fields = [field.with_type(_type_of(field, query)) for field in table.schema]
-    frame: pd.DataFrame = table.cast(pa.schema(fields)).to_pandas(date_as_object=False)
-    for name in _MAY_BE_MISSING & set(frame.columns):  # pandas would make numbers with a fraction of them
+    table = table.cast(pa.schema([field.with_type(_type_of(field, query)) for field in table.schema]))
+    frame: pd.DataFrame = table.to_pandas(date_as_object=False)
+    for name in filter(lambda name: _is_nullable(table[name], name), frame.columns):
         frame[name] = table[name].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     return frame
+
+
+def _is_nullable(column: pa.ChunkedArray, name: str) -> bool:
+    """Whether it has whole numbers, of which one may be missing: pandas would make numbers with a fraction of them."""
+    return name in _MAY_BE_MISSING or (pa.types.is_int64(column.type) and bool(column.null_count))
 
 
 def _type_of(field: pa.Field, query: Query) -> pa.DataType:

@@ -19,7 +19,7 @@ from regstats.journal import Journal
 from regstats.outbox import Outbox
 from regstats.parts import TABLES, Part
 from regstats.store import Store
-from regstats.totals import MOST, Use
+from regstats.totals import MOST
 
 PATHS = ("/healthz", "/metrics")
 
@@ -131,12 +131,12 @@ class _OfRepositories:
         if known is None:
             return
         yield GaugeMetricFamily("regstats_repositories", "Repositories in the store.", known["number"])
-        uses = {repository: Use(*numbers) for repository, numbers in known["totals"].items()}
-        for measure, what in _COUNTED.items():
+        for number, (measure, what) in enumerate(_COUNTED.items()):
             text = f"{what} since the collector started, of the {MOST} most used repositories."
             counter = CounterMetricFamily(f"regstats_repository_{measure}", text, labels=["repository"])
-            for repository, use in uses.items():
-                counter.add_metric([repository], getattr(use, measure))
+            for repository, numbers in known["totals"].items():
+                if numbers[number] is not None:  # else its registry does not tell
+                    counter.add_metric([repository], numbers[number])
             yield counter
 
 

@@ -127,14 +127,15 @@ class Upkeep:
         monitoring.publish("health", {"as_of": self._now(), "sources": msgspec.Raw(rows.encode())})
 
     def _count(self) -> None:
-        uses = self._uses()
+        frame = self._stats.repositories()
+        numbers = zip(*(frame[measure].fillna(0).tolist() for measure in Use._fields), strict=True)
+        uses = dict(zip(frame["repository"], map(Use._make, numbers), strict=True))
         if self._totals is None:
             self._totals = Totals(uses)
         else:
             self._totals.add(uses)
-        monitoring.publish("repositories", {"number": len(uses), "totals": self._totals.most_used()})
-
-    def _uses(self) -> dict[str, Use]:
-        frame = self._stats.repositories()
-        numbers = zip(*(frame[measure].tolist() for measure in Use._fields), strict=True)
-        return dict(zip(frame["repository"], map(Use._make, numbers), strict=True))
+        silent = set(frame["repository"][frame["pulls"].isna()])
+        told = {
+            name: (None, None, *use[2:]) if name in silent else use for name, use in self._totals.most_used().items()
+        }
+        monitoring.publish("repositories", {"number": len(uses), "totals": told})

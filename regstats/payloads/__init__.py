@@ -23,6 +23,9 @@ DIALECTS: dict[str, Dialect] = {
 }
 """All that are known, by name."""
 
+SILENT = tuple(dialect.name for dialect in DIALECTS.values() if not dialect.reports_pulls)
+"""Those whose registries do not tell of pulls."""
+
 FIXED = "X-Regstats-Dialect"
 """The header that says whose payload it is, whatever it looks like: the settings say so of its source."""
 

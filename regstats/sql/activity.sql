@@ -1,7 +1,7 @@
 -- Who does what?
 -- Grain: one row per actor who pulled, checked, pushed or deleted, and per period and value of `by` if asked for; the
 -- actor NULL is everybody without a name. Time zone: of the period and of active days, `tz`.
--- deletes: requests that deleted a manifest, tag or repository, however many tags went with it; not those of blobs.
+-- pulls: NULL where no registry in which somebody did something tells of them. deletes: requests that deleted a manifest, tag or repository, however many tags went with it; not those of blobs.
 with done as (
   -- Few rows, among which it is cheap to count what is distinct.
   select
@@ -13,16 +13,18 @@ with done as (
   where {where}
   group by {group}, its_day
   union all
-  select {keys}, null, repository as its_repository, client_address as its_address, client as its_client, null, 0, 0, null, null
+  select
+    {keys}, null, repository as its_repository, client_address as its_address, client as its_client, null,
+    null, 0, null, null
   from pulls
   where {where}
   group by {group}, its_repository, its_address, its_client
   union all
-  select {keys}, {day}, repository, client_address, client, null, 0, 1, timestamp, timestamp
+  select {keys}, {day}, repository, client_address, client, null, {no_pulls}, 1, timestamp, timestamp
   from pushes
   where {where}
   union all
-  select {keys}, {day}, repository, client_address, client, request_id, 0, 0, timestamp, timestamp
+  select {keys}, {day}, repository, client_address, client, request_id, {no_pulls}, 0, timestamp, timestamp
   from deletes
   where {where} and kind <> 'blob'
 )
@@ -39,4 +41,4 @@ select
   count(distinct its_client) as clients
 from done
 group by {group}
-order by period nulls first, pulls desc, pushes desc, {order}
+order by period nulls first, pulls desc nulls last, pushes desc, {order}

@@ -7,6 +7,7 @@
 -- pushed: bytes of the blobs and manifests that were uploaded, each once per source, however often and to however many
 -- repositories: it is charged to the first team that one of these belongs to. NULL where nothing that was pushed in the
 -- window has a size at all: then it is not known.
+-- Pulls are NULL where all that a team pushed was pushed to registries that do not tell of them.
 -- `rules` has a row per glob, with the position of its team; the last one is nobody's, and has none.
 with pulled as (
   select actor, repository, count(*) as pulls, count(*) filter (where downloaded) as downloads,
@@ -16,7 +17,7 @@ with pulled as (
   group by actor, repository
 ),
 written as (
-  select repository, count(*) as pushes
+  select repository, count(*) as pushes, max({no_pulls}) as pulls
   from pushes
   where {window}
   group by repository
@@ -59,11 +60,11 @@ charged as (
   left join person as a on a.actor = p.actor
   left join place as b on b.repository = p.repository
   union all
-  select p.position, 0, 0, 0, w.pushes, 0
+  select p.position, w.pulls, w.pulls, w.pulls, w.pushes, 0
   from written as w
   left join place as p on p.repository = w.repository
   union all
-  select position, 0, 0, 0, 0, cast(size as decimal(38, 0)) from kept
+  select position, null, null, null, 0, cast(size as decimal(38, 0)) from kept
 ),
 summed as (
   select coalesce(position, (select max(position) from rules)) as position, sum(pulls) as pulls,
@@ -74,9 +75,9 @@ summed as (
 -- Any sender can claim any size: sums may be too large for a bigint.
 select
   t.team,
-  cast(coalesce(s.pulls, 0) as bigint) as pulls,
-  cast(coalesce(s.downloads, 0) as bigint) as downloads,
-  cast(least(coalesce(s.bytes, 0), 9223372036854775807) as bigint) as bytes,
+  cast(coalesce(s.pulls, case when coalesce(s.pushes, 0) = 0 then 0 end) as bigint) as pulls,
+  cast(coalesce(s.downloads, case when coalesce(s.pushes, 0) = 0 then 0 end) as bigint) as downloads,
+  cast(least(coalesce(s.bytes, case when coalesce(s.pushes, 0) = 0 then 0 end), 9223372036854775807) as bigint) as bytes,
   cast(coalesce(s.pushes, 0) as bigint) as pushes,
   case
     when exists (select 1 from uploaded) then cast(least(coalesce(s.pushed, 0), 9223372036854775807) as bigint)

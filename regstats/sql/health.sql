@@ -3,7 +3,7 @@
 -- never acknowledged. Time zone: UTC.
 -- duplicates: events that came again; of deliveries that are kept, where older ones are not. lag: from the registry's
 -- clock to receipt, in microseconds; the median is in whole milliseconds.
--- gaps: silences longer than an hour and twice what is usual; usual is what nine in ten days do not exceed (days with
+-- reports_pulls: whether its registry tells of pulls at all; NULL if no event is known. gaps: silences longer than an hour and twice what is usual; usual is what nine in ten days do not exceed (days with
 -- deliveries; a silence belongs to the day it ends in).
 -- restarts: registry instances that began when another had ended; replicas side by side are none.
 with minute as (
@@ -18,9 +18,10 @@ event as (
   -- One row per delay in milliseconds: few again.
   select source, instance_id, timestamp_trusted, cast(floor((received_us - us) / 1000.0) as bigint) as delay,
     count(*) as events, count(*) filter (where received_us >= (select min(first_us) from minute)) as delivered,
-    min(us) as first_us, max(us) as last_us, max(received_us - us) as longest
+    min(us) as first_us, max(us) as last_us, max(received_us - us) as longest,
+    bool_or(dialect not in ({silent_dialects})) as reports_pulls
   from (
-    select source, us, epoch_us(received_at) as received_us, received_at as timestamp, timestamp_trusted, instance_id
+    select source, dialect, us, epoch_us(received_at) as received_us, received_at as timestamp, timestamp_trusted, instance_id
     from events
   ) as e
   where {places} and {received}
@@ -63,7 +64,11 @@ lagged as (
   from delayed
   group by source
 ),
-counted as (select source, sum(events) as events, sum(delivered) as delivered from event group by source),
+counted as (
+  select source, sum(events) as events, sum(delivered) as delivered, bool_or(reports_pulls) as reports_pulls
+  from event
+  group by source
+),
 received as (
   select source, sum(deliveries) as deliveries, sum(event_count) as event_count, sum(quarantined) as quarantined,
     min(first_us) as first_us, max(last_us) as last_us
@@ -81,7 +86,8 @@ select
   coalesce(g.gaps, 0) as gaps,
   g.longest as longest_gap,
   coalesce(s.instances, 0) as instances,
-  coalesce(s.restarts, 0) as restarts
+  coalesce(s.restarts, 0) as restarts,
+  c.reports_pulls
 from received as r
 left join counted as c on c.source = r.source
 left join lagged as l on l.source = r.source

@@ -2,7 +2,7 @@
 -- Grain: one row per repository and tag that was pulled, checked or pushed, and per period and value of `by` if asked
 -- for; the tag NULL is what was pulled by digest. Time zone: of the period, `tz`; times are instants.
 -- digest: what the tag points to at the end of the window; NULL if it was deleted. Where no push is known it is what the
--- last pull or check in the window got.
+-- last pull or check in the window got. Pulls are NULL where no registry that it is in tells of them.
 with used as (
   select
     {keys}, actor as its_actor,
@@ -18,7 +18,8 @@ with used as (
   group by {group}, its_actor, client_address
   union all
   select
-    {keys}, actor as its_actor, 0, 0, 0, count(*), count(*) filter (where is_update),
+    {keys}, actor as its_actor, max({no_pulls}), max({no_pulls}), max({no_pulls}),
+    count(*), count(*) filter (where is_update),
     null, null, min(timestamp), max(timestamp)
   from pushes
   where {where}
@@ -33,7 +34,7 @@ counted as (
     cast(sum(pushes) as bigint) as pushes,
     cast(sum(updates) as bigint) as updates,
     count(distinct its_actor) as actors,
-    count(case when pulls > 0 then 1 end) as pullers,
+    case when count(pulls) > 0 then count(case when pulls > 0 then 1 end) end as pullers,
     min(first_pull) as first_pull, max(last_pull) as last_pull,
     min(first_push) as first_push, max(last_push) as last_push
   from used
@@ -47,7 +48,7 @@ latest as (
 ),
 moved as (
   select m.*, row_number() over (partition by {m_of_tag} order by m.event_id desc) as age
-  from moves as m
+  from (select * from moves where {things}) as m
   inner join latest as l on {same_l} and l.us = m.us
 ),
 unknown as (
@@ -70,4 +71,4 @@ select
 from counted as c
 left join (select {of_tag}, digest from moved where age = 1) as m on {same_m}
 left join (select {of_tag}, digest from seen where age = 1) as s on {same_s}
-order by period nulls first, pulls desc, pushes desc, {order}
+order by period nulls first, pulls desc nulls last, pushes desc, {order}

@@ -5,6 +5,7 @@
 -- who asks whether there is something new has what is there. What was pushed lately is not unused yet.
 -- size: of configuration and layers, of all platforms, as far as they were seen to be pushed; layers that other images
 -- have too are counted with each.
+-- Registries that tell of no pulls are left out: nobody knows what is unused there.
 -- What is there is known from pushes and deletes, or else from pulls of a tag that was never seen to be pushed, if what
 -- it gave last was not deleted since.
 with changed as (
@@ -54,9 +55,29 @@ touched as (
   where {places} and {past}
   group by source, repository, tag, digest
 ),
+latest as (
+  select source, repository, tag, max(us) as us
+  from moves
+  where {places} and {past}
+  group by source, repository, tag
+),
+moved as (
+  select m.source, m.repository, m.tag, m.digest,
+    row_number() over (partition by m.source, m.repository, m.tag order by m.event_id desc) as age
+  from moves as m
+  inner join latest as l on l.source = m.source and l.repository = m.repository and l.tag = m.tag and l.us = m.us
+),
 asked as (
   select source, repository, digest, max(use_us) as use_us, max(pull_us) as pull_us
-  from touched
+  from (
+    select source, repository, digest, use_us, pull_us from touched
+    union all
+    -- Where the registry did not tell what was pushed: whatever the tag gave.
+    select t.source, t.repository, m.digest, t.use_us, t.pull_us
+    from touched as t
+    inner join moved as m on m.source = t.source and m.repository = t.repository and m.tag = t.tag
+    where m.age = 1 and m.digest like 'unknown:%' and t.digest is distinct from m.digest
+  ) as t
   where use_us is not null
   group by source, repository, digest
 ),
@@ -70,18 +91,6 @@ used as (
     inner join child as c on c.source = a.source and c.repository = a.repository and c.digest = a.digest
   ) as a
   group by source, repository, digest
-),
-latest as (
-  select source, repository, tag, max(us) as us
-  from moves
-  where {places} and {past}
-  group by source, repository, tag
-),
-moved as (
-  select m.source, m.repository, m.tag, m.digest,
-    row_number() over (partition by m.source, m.repository, m.tag order by m.event_id desc) as age
-  from moves as m
-  inner join latest as l on l.source = m.source and l.repository = m.repository and l.tag = m.tag and l.us = m.us
 ),
 unknown as (
   -- Tags that are pulled, and were never seen to be pushed or deleted.
@@ -126,7 +135,7 @@ there as (
   union all
   select s.source, s.repository, null, s.digest, null
   from stored as s
-  where not exists (
+  where s.digest not like 'unknown:%' and not exists (
       select 1 from tagged as t where t.source = s.source and t.repository = s.repository and t.digest = s.digest
     )
     and not exists (
@@ -143,6 +152,7 @@ judged as (
   from there as t
   left join used as u on u.source = t.source and u.repository = t.repository and u.digest = t.digest
   left join written as w on w.source = t.source and w.repository = t.repository and w.digest = t.digest
+  where t.source not in (select source from silent)
 ),
 idle as (
   select * from judged where {things} and idle_days >= $days and {is_image}
