@@ -53,6 +53,9 @@ class Stats:
     Each call sees what was acknowledged until then, or until `lag` seconds before; one that takes
     more than `patience` seconds raises SlowQueryError. May be used from several threads.
 
+    Most registries do not tell of pulls: where none in a row does, its pulls, downloads, version_checks, requests and
+    pullers are missing, not 0, and the column is Int64. A digest `unknown:…` was not told either.
+
     Who is excluded (`exclude`, by default proxies and replication) counts nowhere but in `history`, in `health`, and in
     `sql` over `changes`, `moves`, `events` and `deliveries`; every frame names it in `attrs["excluded"]`.
     """
@@ -189,7 +192,8 @@ class Stats:
 
         What is used is a manifest, under whatever name: if several tags share one, all of them are in use, and a
         pull of a child is a use of its index. A version check is a use too. Who is excluded does not use anything;
-        with `actor` or `client`, only they do. Signatures and attestations are left out: they go with their image.
+        with `actor` or `client`, only they do. Signatures and attestations are left out: they go with their image; and
+        so are registries that do not tell of pulls.
 
         `catalog`: what the registry says that is in it, a frame with repository, tag and digest (and size, and source).
         It adds what no event ever told of: unused since the first event of all.
@@ -227,8 +231,9 @@ class Stats:
         Columns: source, deliveries, events, duplicates (events that came again), quarantined (deliveries of which
         something was not understood), first_received, last_received, silence (since the last), lag and max_lag (from
         the registry's clock to receipt: the median, the longest), gaps (silences longer than an hour and than twice
-        what is usual), longest_gap, instances (of the registry) and restarts. A registry that restarts loses what it
-        has not delivered yet, so near a gap or a restart events may be missing. Nobody is excluded.
+        what is usual), longest_gap, instances (of the registry) and restarts, reports_pulls (whether the registry tells
+        of pulls; missing if no event is known). A registry that restarts loses what it has not delivered yet, so near a
+        gap or a restart events may be missing. Nobody is excluded.
 
         The source `journal` is what a crash left unfinished in the journal: it was never acknowledged.
         """

@@ -43,7 +43,7 @@ def pulled(dialect, number):
 
 @pytest.fixture
 def mixed(store):
-    """Three pushes at each, of which the second is what is there already; pulls where they are told; some come twice."""
+    """Three pushes at each, of which the second is what is there already; pulls where they are told; and retries."""
     deliveries = [pushed(name, number, digest) for name in MAKERS for number, digest in enumerate((A, A, B))]
     deliveries += [pulled(name, number) for name in TALKATIVE for number in range(5)]
     deliveries += [
