@@ -54,11 +54,11 @@ def test_what_a_payload_says(name, fixture):
 
 
 def test_every_dialect_has_fixtures():
-    """Whoever adds a dialect says what it understands: a push, and something that it does not."""
+    """Whoever adds a dialect says what it understands: a push, or a pull."""
     assert set(DIALECTS) == {path.stem for path in FOLDER.glob("*.json")}
     for name in DIALECTS:
         some = json.loads((FOLDER / f"{name}.json").read_text())
-        assert "push" in {row["action"] for fixture in some for row in fixture.get("expected", [])}, name
+        assert {"push", "pull"} & {row["action"] for fixture in some for row in fixture.get("expected", [])}, name
 
 
 @every_fixture
@@ -103,8 +103,10 @@ def test_a_dialect_that_is_not_there():
 
 
 def test_only_three_kinds_of_registries_tell_of_pulls():
-    """For all others metrics must not say 0."""
-    assert {"distribution", "gitlab", "harbor"} == {name for name, dialect in DIALECTS.items() if dialect.reports_pulls}
+    """And two kinds of exports. For all others metrics must not say 0."""
+    assert {"distribution", "gitlab", "harbor", "harbor_audit", "dockerhub_csv"} == {
+        name for name, dialect in DIALECTS.items() if dialect.reports_pulls
+    }
 
 
 def test_event_grid_gets_its_code_back():

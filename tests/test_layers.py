@@ -12,7 +12,7 @@ ORDER = """
     errors extras events addresses useragents names
     payloads.dialect payloads.cloudevents payloads.distribution payloads.gitlab payloads.harbor payloads.zot
     payloads.quay payloads.acr payloads.dockerhub payloads.aliyun payloads.github payloads.gitea payloads.artifactory
-    payloads.nexus payloads.ecr payloads.gar payloads
+    payloads.nexus payloads.ecr payloads.gar payloads.harbor_audit payloads.dockerhub_csv payloads
     agenda rules config
     journal parts ledger store sealing
     database accounting moves compact rebuild check

@@ -40,7 +40,7 @@ def claims(payload: Payload) -> bool:
     keys = payload.keys
     if "message" in keys:
         return b'"messageId"' in bytes(keys["message"])
-    return "action" in keys and bool({"digest", "tag"} & keys.keys())
+    return "action" in keys and "repository" not in keys and bool({"digest", "tag"} & keys.keys())
 
 
 def parse(payload: Payload) -> Understood:
