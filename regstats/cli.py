@@ -14,7 +14,7 @@ import click
 from regstats import config, configuring, deploying, diagnosing, imaging, options, reporting
 from regstats.errors import ConfigError, ParameterError, RegstatsError
 from regstats.metrics import METRICS, Metric
-from regstats.parameters import FILTERS
+from regstats.parameters import HELP
 from regstats.terminal import Advance, answer, visible, work
 
 _INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
@@ -300,43 +300,61 @@ def demo(data: str | None, once: bool, size: str) -> None:
 
 
 @main.command()
-@click.argument("view", required=False, metavar="[VIEW]", type=click.Choice(options.VIEWS))
+@click.argument("what", required=False, metavar="[WHAT]", type=click.Choice([*options.VIEWS, *METRICS]))
 @click.option("--sql", metavar="QUERY", help="The rows of a query instead.")
-@options.together([options.of_parameter(name) for name in (*FILTERS, "since", "until", "tz", "limit")])
+@options.together([options.of_parameter(name, interval="that of the metric") for name in HELP])
+@click.option("--hash-actors", is_flag=True, help="A pseudonym for each name, with the salt of [privacy].")
+@click.option("--truncate-addresses", is_flag=True, help="Of addresses only the network: /24, of IPv6 /48.")
 @options.together([options.data, options.config, options.destination(options.EXPORTED, "csv")])
 def export(
-    view: str | None, sql: str | None, data: str, file: Path | None, to: options.Destination, **parameters: Any
-) -> None:
-    """Writes rows, however many: those of a view, or of any query over the views.
+    *, what: str | None, sql: str | None, hash_actors: bool, truncate_addresses: bool, data: str, file: Path | None,
+    to: options.Destination, **parameters: Any,
+) -> None:  # fmt: skip
+    """Writes rows, however many: those of a view, of a metric, or of any query over the views.
 
-    events and deliveries are all there is; changes are the events that change what a registry holds; moves is when a
-    tag came to point to something else. pulls, pushes and deletes are without those who are excluded. Rows are in no
-    particular order, unless the query says so.
+    Views: events and deliveries are all there is; changes are the events that change what a registry holds; moves is
+    when a tag came to point to something else. pulls, pushes and deletes are without those who are excluded. Rows are
+    in no particular order, unless the query says so. Metrics: all of them; pulls and pushes with --interval or --by.
 
     csv, tsv, json, jsonl (one row a line) and parquet are written while rows are read; table, md and html are for
     people, and made in memory.
 
+    Without a salt in [privacy] pseudonyms are others in each export.
+
     \b
     Examples: regstats export events --since 30d --output events.parquet
               regstats export deliveries --format jsonl | gzip > deliveries.jsonl.gz
+              regstats export pulls --hash-actors --truncate-addresses --output for-others.parquet
+              regstats export top --since 30d --by actor --hash-actors --format jsonl
               regstats export --sql "select client, count(*) as pulls from pulls group by all" --format table
     """
     asked = {name: value for name, value in options.given(parameters).items() if value is not None}
-    if (view is None) == (sql is None):
-        raise click.UsageError(f"Name one of {', '.join(options.VIEWS)}, or give a query with --sql.")
-    if sql is not None and asked:
-        raise click.UsageError(f"--{next(iter(asked))} is for views; a query has conditions of its own.")
+    if (what is None) == (sql is None):
+        raise click.UsageError(f"Name one of {', '.join(options.VIEWS)}, or a metric, or give a query with --sql.")
+    if sql is not None and (asked or hash_actors or truncate_addresses):
+        named = next(iter(asked), "hash-actors" if hash_actors else "truncate-addresses")
+        raise click.UsageError(f"--{named} is for views and metrics; a query says itself what it wants.")
     from regstats import exports
+    from regstats.privacy import exported
 
-    stats = options.stats(data, file)
+    stats, kept = options.stats(data, file), config.load(file).privacy
+    privacy = exported(kept, hash_actors=hash_actors, truncate_addresses=truncate_addresses)
     is_shown = to.output is not None or not sys.stdout.isatty()  # else it would stand among the rows
     with answer(to.output) as out:
 
         def do(advance: Advance) -> None:
-            rows = exports.of_view(stats, view, asked) if view else exports.of_sql(stats, sql or "")
+            if what is not None and _is_metric(what, asked):
+                exports.write_frame(exports.of_metric(stats, what, asked, privacy), to.form, out)
+                return
+            rows = exports.of_view(stats, what, asked, privacy) if what else exports.of_sql(stats, sql or "")
             exports.write(rows, to.form, out, advance)
 
         work("Exporting", do, shown=is_shown)
+
+
+def _is_metric(what: str, asked: dict[str, Any]) -> bool:
+    """Pulls and pushes are views, too: they are metrics where they are to be counted."""
+    return what not in options.VIEWS or (what in METRICS and bool({"interval", "by"} & asked.keys()))
 
 
 @main.command()

@@ -33,6 +33,7 @@ from regstats.errors import JournalError
 from regstats.events import Delivery, new_ids
 from regstats.journal import Journal
 from regstats.payloads import FIXED, handshake, is_kept
+from regstats.privacy import redacted
 
 _PATH = "/events"
 _METHODS = ("POST", "OPTIONS")
@@ -141,7 +142,7 @@ class Intake:
             body=body,
         )
         try:
-            self._journal.append([delivery])
+            self._journal.append([redacted(delivery, self._settings.privacy)])
         except JournalError as error:
             raise ServiceUnavailable(str(error), retry_after=RETRY_AFTER) from error
 

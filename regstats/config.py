@@ -17,6 +17,7 @@ from regstats.agenda import Alert, Destination, Mail, Reports, Schedule
 from regstats.errors import ConfigError
 from regstats.events import TORN
 from regstats.payloads import DIALECTS
+from regstats.privacy import OPEN, Privacy
 from regstats.rules import DockerService, Http, Kubernetes, Match, Registry, Rule
 
 DEFAULT_SOURCE = "default"
@@ -185,6 +186,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sources: dict[str, Source] = {}
     read: Read = Read()
     exclude: Exclude = Exclude()
+    privacy: Privacy = OPEN
     retention: Retention = FOR_EVER
     teams: dict[str, Team] = {}
     mail: Mail | None = None
@@ -234,6 +236,7 @@ _TABLES: dict[str, type[Struct]] = {
     "sources.*": Source,
     "read": Read,
     "exclude": Exclude,
+    "privacy": Privacy,
     "retention": Retention,
     "teams.*": Team,
     "mail": Mail,

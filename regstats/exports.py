@@ -17,6 +17,7 @@ from regstats import formats
 from regstats.database import literal
 from regstats.errors import ParameterError
 from regstats.parameters import FILTERS, understand
+from regstats.privacy import OPEN, Privacy
 from regstats.stats import Stats
 from regstats.store import utc_now
 
@@ -27,17 +28,53 @@ _BYTES = 128 * 1024 * 1024  # … if they are not larger than that
 Advance = Callable[[int], object]
 
 
-def of_view(stats: Stats, view: str, given: Mapping[str, Any]) -> Relation:
+def of_view(stats: Stats, view: str, given: Mapping[str, Any], privacy: Privacy = OPEN) -> Relation:
     """The rows of a view that match: all columns of it that are documented, in no particular order.
 
-    Raises ParameterError for a parameter that the view does not have; `deliveries` has no repository.
+    Raises ParameterError for a parameter that the view does not have; `deliveries` has no repository. And where people
+    are to be unrecognisable in deliveries: they are in what was sent.
     """
+    if view == "deliveries" and privacy.is_on:
+        raise ParameterError("Deliveries are what was sent, with the people in it. Export events instead.")
     filters, moment = (("source",), "received_at") if view == "deliveries" else (FILTERS, "timestamp")
     query = understand(given, now=utc_now(), known=(*filters, "since", "until", "tz", "limit"))
     where = query.where.replace("timestamp ", f"{moment} ")
     needed = {name: query.values[name] for name in re.findall(r"\$(\w+)", where)}
-    rows = stats.sql(f"from {view} where {where}", **needed).project("* exclude (us, date)")
+    rows = _masked(stats, f"from {view} select * exclude (us, date) where {where}", needed, privacy)
     return rows if query.limit is None else rows.limit(query.limit)
+
+
+def of_metric(stats: Stats, metric: str, given: Mapping[str, Any], privacy: Privacy = OPEN) -> pd.DataFrame:
+    """The answer of a metric. Reasons in words go where people are to be unrecognisable: they may be named there."""
+    frame: pd.DataFrame = getattr(stats, metric)(**given)
+    if not privacy.is_on:
+        return frame
+    kept = frame.drop(columns=frame.columns.intersection(["reason"]))
+    for name, mask in _masks(privacy).items():
+        if name in kept:
+            kept[name] = kept[name].map(mask, na_action="ignore")
+    return kept
+
+
+def _masks(privacy: Privacy) -> dict[str, Callable[[str | None], str | None]]:
+    """The columns in which people are, and what is kept of them."""
+    return {"actor": privacy.actor, "client_address": privacy.address}
+
+
+def _masked(stats: Stats, query: str, values: Mapping[str, Any], privacy: Privacy) -> Relation:
+    """The rows of a query, in which people are changed."""
+    rows = stats.sql(query, **values)
+    if not privacy.is_on:
+        return rows
+    tables, columns, joins = {}, [], []
+    for name, mask in _masks(privacy).items():
+        if name in rows.columns:
+            seen = [one for (one,) in stats.sql(f"from ({query}) select distinct {name}", **values).fetchall()]
+            tables[f"kept_{name}"] = pa.table({"seen": seen, "kept": pa.array(map(mask, seen), pa.string())})
+            columns.append(f"kept_{name}.kept as {name}")
+            joins.append(f"left join kept_{name} on kept_{name}.seen = r.{name}")
+    text = f"from ({query}) as r {' '.join(joins)} select r.* replace ({', '.join(columns)})"
+    return stats.sql(text, tables=tables, **values)
 
 
 def of_sql(stats: Stats, text: str) -> Relation:
@@ -59,8 +96,12 @@ def write(relation: Relation, form: str, file: BinaryIO, advance: Advance = lamb
         _write_lines(relation, _SHAPES[form], file, advance)
     else:
         table = _projected(relation, _FOR_PEOPLE).to_arrow_table()
-        frame = table.to_pandas(date_as_object=False, types_mapper=_NULLABLE.get)
-        file.write(formats.encode(frame, form))
+        write_frame(table.to_pandas(date_as_object=False, types_mapper=_NULLABLE.get), form, file)
+
+
+def write_frame(frame: pd.DataFrame, form: str, file: BinaryIO) -> None:
+    """Writes a frame in one of the formats."""
+    file.write(formats.encode(frame, form))
 
 
 def _write_parquet(relation: Relation, file: BinaryIO, advance: Advance) -> None:

@@ -75,6 +75,11 @@ def as_json(frame: pd.DataFrame) -> str:
     return f"[{lines}]\n"
 
 
+def as_lines(frame: pd.DataFrame) -> str:
+    """A row object a line: JSON lines."""
+    return "".join(msgspec.json.encode(row).decode() + "\n" for row in rows(frame))
+
+
 def as_csv(frame: pd.DataFrame) -> str:
     """A header line and a record per row; values as in JSON, missing ones empty, and no text is a formula."""
     # A row that is nothing but one missing value would be an empty line, which readers skip.
@@ -287,6 +292,7 @@ def kind(column: pd.Series[Any]) -> str:
         "duration": types.is_timedelta64_dtype,
         "fraction": types.is_float_dtype,
         "count": types.is_integer_dtype,
+        "flag": types.is_bool_dtype,
     }
     return next((kind for kind, test in tests.items() if test(column)), "text")
 
@@ -308,12 +314,14 @@ _FOR_PEOPLE: dict[str, Callable[[Any], str]] = {
     "duration": duration,
     "fraction": "{:.2f}".format,
     "count": "{:,}".format,
+    "flag": lambda value: "yes" if value else "no",
     "text": lambda value: str(_plain(value)),
 }
 _FOR_PROGRAMS: dict[str, Callable[[Any], Any]] = {
     "time": _iso,
     "date": "{:%Y-%m-%d}".format,
     "duration": lambda value: value.total_seconds(),
+    "flag": bool,
     "text": _plain,
 }
 """Numbers are as they are."""
@@ -321,6 +329,7 @@ _FOR_PROGRAMS: dict[str, Callable[[Any], Any]] = {
 FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
     "table": as_table,
     "json": as_json,
+    "jsonl": as_lines,
     "csv": as_csv,
     "tsv": as_tsv,
     "md": as_markdown,

@@ -43,6 +43,7 @@ _KINDS: dict[str, Schema] = {
     "duration": {"type": ["number", "null"], "description": "Seconds."},
     "fraction": {"type": ["number", "null"]},
     "count": {"type": ["integer", "null"]},
+    "flag": {"type": ["boolean", "null"]},
     "text": {"type": ["string", "null"]},
 }
 

@@ -26,7 +26,7 @@ Decorator = Callable[[Function], Function]
 
 # The formats are named here, too, because `formats` imports pandas.
 FOR_PEOPLE = ("table", "md", "html")
-FORMATS = ("table", "json", "csv", "tsv", "md", "html", "parquet")
+FORMATS = ("table", "json", "jsonl", "csv", "tsv", "md", "html", "parquet")
 EXPORTED = ("csv", "tsv", "json", "jsonl", "parquet", "table", "md", "html")
 REPORTED = {"html": "html", "md": "md", "json": "json", "csv": "zip", "pdf": "pdf", "png": "zip"}
 """How a report is written, and what the names of such files end in; a .zip that nobody says more of is the first."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from msgspec import structs
@@ -158,7 +158,11 @@ class Probe:
             yield left_behind(self._stats.exclude, self._repository)
 
     def _seen(self, done: Done) -> list[Seen]:
-        asked = {"repository": self._repository, "digest": self._manifest.digest, "since": done.began - _MARGIN}
+        asked: dict[str, Any] = {
+            "repository": self._repository,
+            "digest": self._manifest.digest,
+            "since": done.began - _MARGIN,
+        }
         return [Seen(*row) for row in self._stats.sql(_SEEN, **asked).fetchall()]
 
 

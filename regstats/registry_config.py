@@ -295,14 +295,12 @@ def _authorization(endpoint: Endpoint, wanted: Wanted) -> Iterator[Finding]:
     if len(values) > 1:
         yield _found("problem", f"`{endpoint.name}` shows {len(values)} tokens, and a sender may show one", BEARER)
     elif right.token is not None and not endpoint.shows(right.token):
-        yield _found("problem", f"`{endpoint.name}` {_why_wrong(values, right.token)}", BEARER)
+        yield _found("problem", f"`{endpoint.name}` {_why_wrong(values)}", BEARER)
 
 
-def _why_wrong(values: list[str], token: str) -> str:
+def _why_wrong(values: list[str]) -> str:
     if not values:
         return "shows no token"
-    if values[0].strip() == token:
-        return "shows its token without the word Bearer before it"
     if "$" in values[0]:
         return "names a variable instead of the token: a registry does not fill in its file"
     if "YOUR-TOKEN" in values[0] or values[0].split()[-1:] == ["TOKEN"]:

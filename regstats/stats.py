@@ -33,6 +33,7 @@ _CATALOG = pa.schema(
 )
 _OPTIONAL = {"source": config.DEFAULT_SOURCE, "size": None}
 _RULES = pa.schema({"position": pa.int64(), "team": pa.string(), "repository": pa.string(), "actor": pa.string()})
+_NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
 _MAY_BE_MISSING = frozenset({"size", "pushed"})
 """Whole numbers, or missing: always `Int64`, as all whole numbers are of which one is missing."""
 
@@ -271,14 +272,14 @@ class Stats:
         query = understand(asked, now=self.present, interval="total", known=[*asked], is_past=self.now is not None)
         return self._ask("chargeback", query, {"rules": _rules(teams)})
 
-    def sql(self, query: str, **values: Any) -> duckdb.DuckDBPyRelation:
+    def sql(self, query: str, /, *, tables: Mapping[str, pa.Table] = NONE, **values: Any) -> duckdb.DuckDBPyRelation:
         """Anything else, in SQL: a DuckDB relation over `events`, `pulls`, `pushes`, `deletes` and `deliveries`.
 
-        `$name` in the query stands for the keyword argument of that name.
+        `$name` in the query stands for the keyword argument of that name; `tables` are others that it may name.
 
         >>> stats.sql("select client, count(*) from pulls group by all")  # doctest: +SKIP
         """
-        return self._engine.relation(query, values)
+        return self._engine.relation(query, values, tables)
 
     def __repr__(self) -> str:
         events, repositories, first, last = self._span()
@@ -436,13 +437,14 @@ def _frame(table: pa.Table, query: Query) -> pd.DataFrame:
     table = table.cast(pa.schema([field.with_type(_type_of(field, query)) for field in table.schema]))
     frame: pd.DataFrame = table.to_pandas(date_as_object=False)
     for name in filter(lambda name: _is_nullable(table[name], name), frame.columns):
-        frame[name] = table[name].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+        frame[name] = table[name].to_pandas(types_mapper=_NULLABLE.get)
     return frame
 
 
 def _is_nullable(column: pa.ChunkedArray, name: str) -> bool:
-    """Whether it has whole numbers, of which one may be missing: pandas would make numbers with a fraction of them."""
-    return name in _MAY_BE_MISSING or (pa.types.is_int64(column.type) and bool(column.null_count))
+    """Whether pandas would make something else of it, because a value is missing, or may be: of numbers, fractions."""
+    may_be = pa.types.is_boolean(column.type) or name in _MAY_BE_MISSING
+    return may_be or (pa.types.is_int64(column.type) and bool(column.null_count))
 
 
 def _type_of(field: pa.Field, query: Query) -> pa.DataType:

@@ -49,6 +49,8 @@ def _typed(values, dtype):
         return pd.to_datetime(pd.Series(values), utc=True, format="ISO8601").astype(dtype)
     if dtype.kind == "m":
         return pd.Series([None if v is None else round(float(v) * 1e6) for v in values]).astype("Int64").astype(dtype)
+    if isinstance(dtype, pd.BooleanDtype):
+        return pd.array([{"true": True, "false": False}.get(value, value) for value in values], dtype=dtype)
     return pd.Series(values, dtype=object).astype(dtype)
 
 

@@ -198,7 +198,11 @@ def test_parameters_reach_the_metric(run, store):
         (["quarantine", "--data", "nosuch"], 1, "regstats: There is no store at nosuch."),
         (["quarantine", "show", "nosuch"], 2, "regstats: There is no delivery 'nosuch'"),
         (["import", "nosuch.jsonl"], 1, "regstats: Cannot read nosuch.jsonl: No such file"),
-        (["export"], 2, "Name one of events, pulls, pushes, deletes, deliveries, changes, moves, or give a query"),
+        (
+            ["export"],
+            2,
+            "Name one of events, pulls, pushes, deletes, deliveries, changes, moves, or a metric",
+        ),
         (["export", "pulls", "--sql", "from pulls"], 2, "Name one of events, pulls"),
         (["export", "nosuch"], 2, "'nosuch' is not one of 'events', 'pulls'"),
         (["export", "--sql", "from pulls", "--since", "1d"], 2, "--since is for views"),

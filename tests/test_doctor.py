@@ -71,7 +71,6 @@ MISTAKES = [
     ("url: http", "url: htp", "problem", "which is no address", "url: http://127.0.0.1:8080/events"),
     ("127.0.0.1:8080", "localhost:9090", "hint", "http://localhost:9090/events, not to http", "same coll"),
     ("Authorization: [", "X-Authorization: [", "problem", "`regstats` shows no token", "Authorization: [Bearer TOKEN]"),
-    ("[Bearer YOUR-TOKEN]", "[YOUR-TOKEN]", "problem", "without the word Bearer", "[Bearer TOKEN]"),
     ("[Bearer YOUR-TOKEN]", "[Bearer $TOKEN]", "problem", "a registry does not fill in its file", "[Bearer TOKEN]"),
     ("[Bearer YOUR-TOKEN]", "[Bearer YOUR, TOKEN]", "problem", "shows 2 tokens", "[Bearer TOKEN]"),
     ("[Bearer YOUR-TOKEN]", "Bearer YOUR-TOKEN", "problem", "Authorization is not a list", "Authorization: […]"),

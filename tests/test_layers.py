@@ -13,7 +13,7 @@ ORDER = """
     payloads.dialect payloads.cloudevents payloads.distribution payloads.gitlab payloads.harbor payloads.zot
     payloads.quay payloads.acr payloads.dockerhub payloads.aliyun payloads.github payloads.gitea payloads.artifactory
     payloads.nexus payloads.ecr payloads.gar payloads.harbor_audit payloads.dockerhub_csv payloads
-    agenda rules config
+    privacy agenda rules config
     journal parts ledger store sealing
     database accounting moves compact rebuild check
     importer

@@ -77,6 +77,7 @@ def test_every_parameter_and_setting_is_explained():
         "only",
         "sources",
         "read",
+        "privacy",
         "retention",
         "teams",
         "mail",
@@ -89,6 +90,7 @@ def test_every_parameter_and_setting_is_explained():
         k: v for k, v in shown.items() if k not in examples
     }
     assert list(defaults["read"]) == list(shown["read"])
+    assert defaults["privacy"] == {**shown["privacy"], "salt": None}
     assert (defaults["read"]["cache"], defaults["read"]["rate"]) == (shown["read"]["cache"], shown["read"]["rate"])
 
 

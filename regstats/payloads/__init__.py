@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -111,6 +111,22 @@ def handshake(headers: Mapping[str, str], body: bytes) -> bytes | None:
     Azure's Event Grid sends a code, which has to be sent back: else anybody could let it flood anybody.
     """
     return acr.validated(body) if headers.get("aeg-event-type") == "SubscriptionValidation" else None
+
+
+def documents(delivery: Delivery) -> Any:
+    """What a delivery says as JSON, whatever it is; None where it is not that."""
+    try:
+        return msgspec.json.decode(_json_in(delivery.body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, PayloadError):
+        return None
+
+
+def whose(delivery: Delivery) -> list[Dialect]:
+    """The dialects of which a delivery may be: that of each of its payloads, or all if nobody knows."""
+    try:
+        return [_dialect(payload, delivery.headers.get(FIXED)) for payload in _payloads(delivery)]
+    except Exception:  # noqa: BLE001 - whatever is odd about it
+        return list(DIALECTS.values())
 
 
 def kept_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

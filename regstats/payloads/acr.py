@@ -102,4 +102,8 @@ def validated(body: bytes) -> bytes | None:
     return msgspec.json.encode({"validationResponse": question.data.validation_code})
 
 
-DIALECT = Dialect(NAME, "Azure Container Registry", claims, parse, headers=("ce-*", "aeg-event-type"))
+DIALECT = Dialect(
+    NAME, "Azure Container Registry", claims, parse,
+    people=("actor", "data.actor"), addresses=("request.addr", "data.request.addr"),
+    headers=("ce-*", "aeg-event-type"),
+)  # fmt: skip

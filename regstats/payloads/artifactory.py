@@ -64,4 +64,6 @@ def parse(payload: Payload) -> Understood:
     ]  # fmt: skip
 
 
-DIALECT = Dialect(NAME, "JFrog Artifactory", claims, parse, signatures={"x-jfrog-event-auth": ("sha256",)})
+DIALECT = Dialect(
+    NAME, "JFrog Artifactory", claims, parse, people=("source",), signatures={"x-jfrog-event-auth": ("sha256",)}
+)  # fmt: skip

@@ -77,6 +77,12 @@ class Dialect(NamedTuple):
     """What a payload says. Pure. No event, and no error, is a payload that says that nothing has happened."""
     reports_pulls: bool = False
     """Whether its registries tell of pulls at all. Where not, nobody can count them: metrics say NULL, not 0."""
+    people: tuple[str, ...] = ()
+    """Where a payload names somebody, for `privacy`: `events.*.actor`, a text or an object with a name."""
+    nobody: tuple[str, ...] = ()
+    """What stands there that is nobody's name, and means something."""
+    addresses: tuple[str, ...] = ()
+    """Where it has a client's address."""
     headers: tuple[str, ...] = ()
     """Headers that say something about a payload, in small letters, or how their names begin, with `*`."""
     signatures: Mapping[str, tuple[str, ...]] = {}

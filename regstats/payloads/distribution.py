@@ -188,4 +188,5 @@ def _first(size: int | None, length: int | None) -> int | None:
     return length if size is None else size
 
 
-DIALECT = Dialect(NAME, "Distribution", claims, parse, reports_pulls=True)
+PEOPLE, ADDRESSES = ("events.*.actor",), ("events.*.request.addr",)
+DIALECT = Dialect(NAME, "Distribution", claims, parse, reports_pulls=True, people=PEOPLE, addresses=ADDRESSES)

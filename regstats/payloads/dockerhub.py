@@ -54,4 +54,4 @@ def parse(payload: Payload) -> Understood:
     ]  # fmt: skip
 
 
-DIALECT = Dialect(NAME, "Docker Hub", claims, parse)
+DIALECT = Dialect(NAME, "Docker Hub", claims, parse, people=("push_data.pusher",))

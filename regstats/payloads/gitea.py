@@ -67,6 +67,7 @@ def parse(payload: Payload) -> Understood:
 
 DIALECT = Dialect(
     NAME, "Gitea and Forgejo", claims, parse,
+    people=("sender", "package.creator"),
     headers=("x-gitea-*", "x-forgejo-*", "x-gogs-delivery"),
     signatures=dict.fromkeys(("x-gitea-signature", "x-forgejo-signature", "x-hub-signature-256"), ("sha256",)),
 )  # fmt: skip

@@ -128,6 +128,7 @@ def _time(package: _Package, version: _Version, payload: Payload) -> datetime | 
 
 DIALECT = Dialect(
     NAME, "GitHub Packages", claims, parse,
+    people=("sender", "package.package_version.author", "registry_package.package_version.author"),
     headers=("x-github-event", _DELIVERY),
     signatures={"x-hub-signature-256": ("sha256",)},
 )  # fmt: skip

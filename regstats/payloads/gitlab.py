@@ -5,7 +5,7 @@ showed, and gives up a delivery after `maxretries`, where Distribution never doe
 """
 
 from regstats.payloads.dialect import Dialect, Payload, Understood
-from regstats.payloads.distribution import is_gitlab, read
+from regstats.payloads.distribution import ADDRESSES, PEOPLE, is_gitlab, read
 
 NAME = "gitlab"
 
@@ -15,4 +15,4 @@ def parse(payload: Payload) -> Understood:
     return read(NAME, payload)
 
 
-DIALECT = Dialect(NAME, "GitLab", is_gitlab, parse, reports_pulls=True)
+DIALECT = Dialect(NAME, "GitLab", is_gitlab, parse, reports_pulls=True, people=PEOPLE, addresses=ADDRESSES)

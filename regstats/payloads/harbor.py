@@ -158,4 +158,7 @@ def _worked_on(data: _Data) -> Iterator[tuple[str, str | None]]:
             yield f"{project}/{name}", tag or None
 
 
-DIALECT = Dialect(NAME, "Harbor", claims, parse, reports_pulls=True, headers=("ce-*",))
+DIALECT = Dialect(
+    NAME, "Harbor", claims, parse,
+    reports_pulls=True, people=("operator",), nobody=(_PROXY,), headers=("ce-*",),
+)  # fmt: skip

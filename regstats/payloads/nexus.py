@@ -12,6 +12,7 @@ from regstats.payloads.dialect import Dialect, Payload, Time, Understood, make_e
 
 NAME = "nexus"
 _ACTIONS = {"CREATED": "push", "UPDATED": "push", "DELETED": "delete"}
+_ANONYMOUS = "anonymous"
 _ID = "x-nexus-webhook-delivery"
 
 
@@ -51,7 +52,7 @@ def parse(payload: Payload) -> Understood:
             NAME, payload,
             event_id=payload.headers.get(_ID), at=time_of(said.timestamp, payload.received_at),
             action=_ACTIONS.get(said.action or "", said.action) if said.component else said.action,
-            repository=repository, reference=reference, actor=None if actor == "anonymous" else actor, address=address,
+            repository=repository, reference=reference, actor=None if actor == _ANONYMOUS else actor, address=address,
         )
     ]  # fmt: skip
 
@@ -64,6 +65,7 @@ def _in_path(path: str) -> tuple[str, str | None]:
 
 DIALECT = Dialect(
     NAME, "Sonatype Nexus", claims, parse,
+    people=("initiator",), nobody=(_ANONYMOUS,),
     headers=(_ID, "x-nexus-webhook-id"),
     signatures={"x-nexus-webhook-signature": ("sha1", "sha256")},
 )  # fmt: skip

@@ -65,4 +65,7 @@ def _end_of(kind: str) -> str:
     return end if end in _ACTIONS or end in _OTHERS else ""
 
 
-DIALECT = Dialect(NAME, "zot", claims, parse, headers=("ce-*",))
+DIALECT = Dialect(
+    NAME, "zot", claims, parse,
+    people=("actor", "data.actor"), addresses=("request.addr", "data.request.addr"), headers=("ce-*",),
+)  # fmt: skip
