@@ -353,6 +353,23 @@ def test_it_waits_until_the_registry_has_written_the_tag(do, target, before):
     assert ("HEAD", "/v2/team/app/manifests/1.3", "Basic dTpw") == (method, path, headers["Authorization"])
 
 
+def test_the_registry_says_what_was_pushed_where_the_event_does_not(do, target):
+    """Docker Hub and others tell no digest: then it is whatever the tag points to as soon as there is one."""
+    answers(target, None, A)
+    asked = rule(command=["echo", "{tag}@{digest}"], registry={"url": target.url})
+    outcome = do(asked, change(digest="unknown:e1", before="unknown:e0"))
+    assert (True, f"1.3@{A}\n") == (outcome.ok, outcome.output)
+
+
+def test_a_digest_that_nobody_told_cannot_be_filled_in(do):
+    """It says so, and does not try again; a command that does not ask for it runs, and finds nothing in its variable."""
+    unknown = change(digest="unknown:e1", source="hub")
+    outcome = do(rule(command=["echo", "{digest}"]), unknown)
+    assert (False, False) == (outcome.ok, outcome.again)
+    assert "hub does not tell which digest was pushed" in outcome.why
+    assert "[1.3 ]\n" == do(rule(command=["sh", "-c", 'echo "[$REGSTATS_TAG $REGSTATS_DIGEST]"']), unknown).output
+
+
 def test_what_has_been_overwritten_is_skipped(do, target):
     answers(target, "sha256:" + "c" * 64)
     outcome = do(checked(target), change(before=B))

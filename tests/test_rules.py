@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from makers import INDEX, MANIFEST, NOW, envelope, journalled, make_delivery, make_event, make_push
+from makers import INDEX, MANIFEST, NOW, A, envelope, journalled, make_delivery, make_event, make_push
 from test_cli import run  # noqa: F401
 
 from regstats.config import load
@@ -322,3 +322,11 @@ def test_backtest_says_what_would_have_happened(call, store):
     assert ("app", "team/app", "1.3", 1) == (row["rule"], row["target"], row["tag"], row["changes"])
     assert [] == json.loads(said(call("deploy", "backtest", "app", "--since", "1h", "--format", "json")))
     assert "There is no [[deploy]] 'nosuch'. There are: app." in said(call("deploy", "backtest", "nosuch"), 2)
+
+
+@pytest.mark.parametrize("digest", [None, "", A])
+def test_a_push_without_a_digest_is_no_delete(digest):
+    """It points to something new, of which nobody knows what it is."""
+    (event,) = understand([make_delivery(envelope(make_push(id="e1", digest=digest)))])[1]
+    told = of_event(event)
+    assert ("push", digest or "unknown:e1", bool(digest)) == (told.action, told.digest, told.is_told)
