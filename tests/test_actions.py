@@ -362,7 +362,7 @@ def test_the_registry_says_what_was_pushed_where_the_event_does_not(do, target):
 
 
 def test_a_digest_that_nobody_told_cannot_be_filled_in(do):
-    """It says so, and does not try again; a command that does not ask for it runs, and finds nothing in its variable."""
+    """It says so, and does not try again; a command that does not ask for it runs, and its variable is empty."""
     unknown = change(digest="unknown:e1", source="hub")
     outcome = do(rule(command=["echo", "{digest}"]), unknown)
     assert (False, False) == (outcome.ok, outcome.again)
