@@ -1,0 +1,253 @@
+"""`regstats import` of access logs: what happened before there was a collector, counted as if there had been one."""
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from regstats import logfiles, sealing
+from regstats.database import connect, literal
+from regstats.errors import InputError
+from regstats.events import Delivery
+from regstats.logfiles import STDIN, Advance
+from regstats.logformats import FORMATS, Shape, parse, prepare, shape_of
+from regstats.logged import Counts, Log, Position
+from regstats.overlap import Known
+from regstats.parts import EVENTS, Part
+from regstats.store import Store
+
+BLOCK = 16 << 20
+"""Bytes of lines that are looked at together."""
+KEPT = 1000
+"""So many lines of a file that are not understood are kept in quarantine; the others are only counted."""
+_SAMPLE = 1 << 18
+_LONGEST = 1 << 16  # bytes of a line in quarantine
+
+
+class Imported(NamedTuple):
+    """What came of a file."""
+
+    lines: int = 0
+    events: int = 0
+    """New ones."""
+    known: int = 0
+    """Requests of which the store has the event already."""
+    bad: int = 0
+    """Lines that were not understood."""
+    first: datetime | None = None
+    last: datetime | None = None
+    """When the first and the last request was, of any kind."""
+
+    def with_lines(self, counts: Counts) -> "Imported":
+        """With some lines more."""
+        moments = [moment for moment in (self.first, self.last, counts.first, counts.last) if moment is not None]
+        return self._replace(
+            lines=self.lines + counts.lines,
+            bad=self.bad + counts.bad,
+            first=min(moments, default=None),
+            last=max(moments, default=None),
+        )
+
+    def with_events(self, number: int, *, known: bool) -> "Imported":
+        """With some events more."""
+        return self._replace(known=self.known + number) if known else self._replace(events=self.events + number)
+
+    @property
+    def other(self) -> int:
+        """Lines that are understood, and nothing to count."""
+        return self.lines - self.events - self.known - self.bad
+
+
+class Planned(NamedTuple):
+    """A file, and what its first lines say of it."""
+
+    path: Path
+    shape: Shape | None
+    """None of standard input, which can be read only once."""
+    first: float = float("inf")
+    """When its first line was written, in seconds since 1970."""
+
+
+class Settings(NamedTuple):
+    """How logs are to be read."""
+
+    source: str
+    now: datetime
+    format: str = "auto"
+    """One of `logformats.FORMATS`, or it is found out."""
+    zone: str = "UTC"
+    """Of times that do not say theirs."""
+    block: int = BLOCK
+
+
+def plan(paths: Iterable[Path], settings: Settings) -> list[Planned]:
+    """Those of the files that are logs, in the order in which they were written; standard input last.
+
+    Raises InputError where a file cannot be read, or is not of the format that is asked for.
+    """
+    found = [_planned(path, settings) for path in dict.fromkeys(paths)]
+    return sorted((planned for planned in found if planned), key=lambda planned: (planned.first, str(planned.path)))
+
+
+def _planned(path: Path, settings: Settings) -> Planned | None:
+    if path == STDIN:
+        return Planned(path, None)
+    with logfiles.opened(path) as file, _database(settings) as connection:
+        shape = _shape(connection, file, path, settings)
+        if shape is None:
+            return None
+        ((first,),) = connection.sql("select epoch(min(stamp)) from parsed where understood").fetchall()
+    return Planned(path, shape, float("inf") if first is None else first)
+
+
+def _shape(
+    connection: duckdb.DuckDBPyConnection, file: io.BufferedReader, path: Path, settings: Settings
+) -> Shape | None:
+    """How the lines of a file are to be read, told by its first ones, which are not read yet."""
+    start = file.peek(_SAMPLE)[:_SAMPLE]
+    sample = _numbered(start[: start.rfind(b"\n") + 1] or start + b"\n", 0)
+    prepare(connection, settings.now)
+    shape = shape_of(connection, sample, FORMATS if settings.format == "auto" else [settings.format])
+    if shape is not None:
+        parse(connection, sample, shape, whole=True)
+    elif settings.format != "auto" or path == STDIN:
+        kind = "log" if settings.format == "auto" else f"log of the format {settings.format}"
+        raise InputError(f"{_called(path)} is no {kind}: none of its first lines is understood.")
+    return shape
+
+
+def _database(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """One that leaves the other cores to others."""
+    connection = connect()
+    connection.execute("set threads = 1")
+    connection.execute(f"set timezone = {literal(settings.zone)}")
+    return connection
+
+
+def _called(path: Path) -> str:
+    return "stdin" if path == STDIN else str(path)
+
+
+def _numbered(block: bytes, before: int) -> pa.Table:
+    """Lines with their numbers."""
+    lines = logfiles.lines(block)
+    return pa.table({"n": np.arange(before + 1, before + len(lines) + 1), "line": lines})
+
+
+def import_logs(
+    planned: Iterable[Planned], store: Store, settings: Settings, advance: Advance = lambda _: None
+) -> dict[Path, Imported]:
+    """Takes in logs, in this order. What was taken in before, or came from the registry itself, is not counted again.
+
+    It may be interrupted at any moment, and is then done again from the start. `advance` is told how many bytes of the
+    files more are read. Raises InputError where a file cannot be read to its end; what came before it stays.
+    """
+    with _database(settings) as connection:
+        work = _Import(connection, store, settings)
+        for one in planned:
+            work.take(one, advance)
+        work.settle(all_of_it=True)
+    return work.done
+
+
+class _Import:
+    """An import on its way."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, store: Store, settings: Settings) -> None:
+        self._connection, self._store, self._settings = connection, store, settings
+        self._known = Known(connection, store, settings.source)
+        self._log = Log(connection, self._known.manifests(), settings.now)
+        self._origin, self._lines = "", 0
+        self.done: dict[Path, Imported] = {}
+        self._paths: dict[str, Path] = {}
+
+    def take(self, planned: Planned, advance: Advance) -> None:
+        """Takes in one file."""
+        with logfiles.opened(planned.path, advance) as file:
+            shape = planned.shape
+            if shape is None:
+                with _database(self._settings) as connection:
+                    shape = _shape(connection, file, planned.path, self._settings)
+            assert shape is not None
+            self._begin(planned, shape)
+            before = 0
+            for block in logfiles.blocks(file, self._settings.block):
+                lines = _numbered(block, before)
+                before += lines.num_rows
+                self._read(planned.path, lines, shape)
+                self.settle()
+        self._lines += before
+
+    def _begin(self, planned: Planned, shape: Shape) -> None:
+        """What goes on where the file before ended has to do with it; anything else has not."""
+        if shape.format != self._origin or planned.first < self._log.horizon:
+            self.settle(all_of_it=True)
+            self._log.forget()
+            self._known.forget()
+        self._origin = shape.format
+        self._paths[f"{shape.format}:{_called(planned.path)}"] = planned.path
+        self.done[planned.path] = Imported()
+
+    def _read(self, path: Path, lines: pa.Table, shape: Shape) -> None:
+        file = f"{shape.format}:{_called(path)}"
+        counts = self._log.read(lines, shape, Position(file, self._lines))
+        so_far = self.done[path]
+        self._keep(file, self._log.bad(max(KEPT - so_far.bad, 0)) if counts.bad else [])
+        self.done[path] = so_far.with_lines(counts)
+
+    def settle(self, *, all_of_it: bool = False) -> None:
+        """Counts the events of which all is known, each once."""
+        events = self._log.settle(self._settings.source, all_of_it=all_of_it)
+        with self._store.exclusive():
+            known = self._known.among(events, self._origin)
+            is_known = pc.is_in(events["_n"], value_set=pa.array(list(known), pa.int64()))
+            parts = list(self._written(events.filter(pc.invert(is_known)) if known else events))
+            if parts:
+                self._store.commit(add=parts)
+        for row in pa.table({"file": events["_file"], "is_known": is_known}).group_by(["file", "is_known"]).aggregate([([], "count_all")]).to_pylist():
+            path = self._paths[row["file"]]
+            self.done[path] = self.done[path].with_events(row["count_all"], known=row["is_known"])
+
+    def _written(self, events: pa.Table) -> Iterator[Part]:
+        """New events as parts, one per date."""
+        rows = events.select(EVENTS.names).cast(EVENTS)
+        dates = pc.cast(pc.floor_temporal(rows["timestamp"], unit="day"), pa.date32())
+        name = hashlib.sha256("".join(rows["event_id"].to_pylist()).encode()).hexdigest()[:24]
+        for day in sorted(pc.unique(dates).to_pylist()):
+            yield self._store.write("events", day, f"log-{name}", rows.filter(pc.equal(dates, day)))
+
+    def _keep(self, file: str, bad: list[tuple[int, str]]) -> None:
+        """Puts lines that are not understood into quarantine, if they are not there yet."""
+        deliveries = [self._delivery(file, number, line) for number, line in bad]
+        if not deliveries:
+            return
+        with self._store.exclusive():
+            there = set(self._quarantined())
+            fresh = [delivery for delivery in deliveries if delivery.delivery_id not in there]
+            if fresh:
+                name = hashlib.sha256("".join(delivery.delivery_id for delivery in fresh).encode()).hexdigest()[:24]
+                sealing.add(self._store, f"log-{name}", fresh)
+
+    def _delivery(self, file: str, number: int, line: str) -> Delivery:
+        body = line.encode()[:_LONGEST]
+        return Delivery(
+            received_at=self._settings.now,
+            delivery_id=f"{file}:{number}:{hashlib.sha256(body).hexdigest()[:12]}",
+            source=self._settings.source,
+            headers={},
+            body=body,
+        )
+
+    def _quarantined(self) -> Iterator[Any]:
+        for part in self._store.manifest().parts:
+            if part.table == "deliveries":
+                path, error = self._store.path_of(part), pc.field("error").is_valid()
+                yield from pq.read_table(path, columns=["delivery_id"], filters=error)["delivery_id"].to_pylist()

@@ -1,0 +1,154 @@
+"""What access logs look like: which formats there are, how a file's is found out, and its lines as requests.
+
+Each format is a query of `sql/logs`, which makes a row with the same columns of each line. What stands before a line
+because of where the log was kept (syslog, journald, docker, Kubernetes) goes first.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from regstats.database import literal, sql_text
+
+
+class Shape(NamedTuple):
+    """How the lines of a file are to be read."""
+
+    format: str
+    wrapping: str = "none"
+
+
+_PREFIXES = (
+    r"\S+ (?:stdout|stderr) [FP] ",  # Kubernetes (CRI)
+    r"[\w.-]+ +\| ",  # docker compose logs
+    r"(?:<\d+>)?[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ [^ :\[]+(?:\[\d+\])?: ",  # syslog, journalctl
+    r"(?:<\d+>)?(?:1 )?\d{4}-\d\d-\d\dT[\d:.,]+(?:Z|[+-]\d\d:?\d\d) \S+ [^ :\[]+(?:\[\d+\])?: ",  # with ISO times
+    r"<\d+>1 \S+ \S+ \S+ \S+ \S+ (?:-|\[[^\]]*\]) (?:\x{FEFF})?",  # RFC 5424
+    r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) ",  # docker logs --timestamps
+)
+_WRAPPINGS = {
+    "none": "line",
+    "docker": "json_extract_string(line, '$.log')",
+    "journald": "json_extract_string(line, '$.MESSAGE')",
+    "prefix": f"regexp_replace(line, {literal('^(?:' + '|'.join(_PREFIXES) + ')')}, '')",
+}
+_LONGEST = 1 << 16
+_BELIEVABLE = f"length(line) <= {_LONGEST} and coalesce(stamp between getvariable('earliest') and getvariable('latest'), true)"
+
+NAMES = {
+    "method": ("request_method", "method", "http.request.method", "RequestMethod", "request.method", "verb"),
+    "uri": ("request_uri", "uri", "http.request.uri", "RequestPath", "request.uri", "path", "url"),
+    "request": ("request", "request_line"),
+    "status": ("status", "http.response.status", "DownstreamStatus", "status_code", "response", "code"),
+    "seconds": ("msec",),
+    "stamp": ("time", "time_iso8601", "@timestamp", "timestamp", "time_local", "ts"),
+    "began": ("StartUTC",),
+    "took_seconds": ("request_time", "duration"),
+    "took_nanoseconds": ("Duration",),
+    "took": ("http.response.duration",),
+    "size": ("body_bytes_sent", "http.response.written", "DownstreamContentSize", "size", "bytes_sent", "bytes"),
+    "address": ("remote_addr", "http.request.remoteaddr", "request.client_ip", "request.remote_ip", "ClientHost",
+                "client_ip", "clientip", "remote_ip", "client", "ip"),
+    "actor": ("remote_user", "auth.user.name", "user_id", "ClientUsername", "user"),
+    "agent": ("http_user_agent", "http.request.useragent", 'request.headers."User-Agent"[0]', "request_User-Agent",
+              "user_agent", "userAgent", "agent"),
+    "host": ("http_host", "http.request.host", "request.host", "RequestHost", "host", "vhost", "server_name"),
+    "request_id": ("http.request.id",),
+    "media_type": ("content_type", "sent_http_content_type", "upstream_http_content_type",
+                   "http.response.contenttype", 'resp_headers."Content-Type"[0]', "downstream_Content-Type"),
+    "sent_media_type": ("http_content_type", "request_content_type", "http.request.contenttype",
+                        'request.headers."Content-Type"[0]', "request_Content-Type"),
+    "digest": ("digest", "docker_content_digest", "sent_http_docker_content_digest",
+               "upstream_http_docker_content_digest", 'resp_headers."Docker-Content-Digest"[0]',
+               "downstream_Docker-Content-Digest"),
+}  # fmt: skip
+"""What is understood of lines that are JSON; where there are several, the first."""
+_EARLIEST = datetime(2014, 1, 1, tzinfo=UTC)  # there was no such registry before
+_NESTED = re.compile(r"(request|resp_headers)\.")
+
+_VALUE = r'("(?:[^"\\]|\\.)*"|[^\s"]*)'
+_ANY = r'(?:"(?:[^"\\]|\\.)*"|[^\s"]*)'
+
+
+def _json() -> str:
+    paths, text = [], sql_text("logs/json")
+    for column, names in NAMES.items():
+        first = len(paths)
+        paths += [f"$.{name}" if _NESTED.match(name) else f'$."{name}"' for name in names]
+        found = ", ".join(f"nullif(f[{number + 1}], '')" for number in range(first, len(paths)))
+        text = text.replace(f"{{{column}}}", f"coalesce({found})" if len(names) > 1 else found)
+    return text.replace("{paths}", ", ".join(map(literal, paths)))
+
+
+def _combined(*, at_start: bool) -> str:
+    return sql_text("logs/combined").replace("{at_start}", str(at_start).lower())
+
+
+def _registry() -> str:
+    """Three forms in one stream; each line is looked at as what it begins like."""
+    logrus = sql_text("logs/logrus").replace("{value}", _VALUE).replace("{any}", _ANY)
+    forms = {
+        "starts_with(line, 'time=\"')": logrus,
+        "starts_with(line, '{')": _json(),
+        "not starts_with(line, 'time=\"') and not starts_with(line, '{')": _combined(at_start=True),
+    }
+    of_each = (text.replace("{lines}", f"(from {{lines}} where {which})") for which, text in forms.items())
+    return " union all by name ".join(f"({text})" for text in of_each)
+
+
+FORMATS = {
+    "combined": (lambda: _combined(at_start=False), "Apache, nginx, Traefik: common, combined, and more at the end"),
+    "json": (_json, "JSON objects: nginx, Apache, Traefik, Caddy, docker-registry"),
+    "haproxy": (lambda: sql_text("logs/haproxy"), "HAProxy, option httplog"),
+    "registry": (_registry, "docker-registry: its own log, text or JSON, with or without its access log"),
+}
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
+    """Makes the functions and tables that the queries of logs need. Later times than tomorrow's are not believed."""
+    connection.execute("set variable earliest = $earliest", {"earliest": _EARLIEST})
+    connection.execute("set variable latest = $latest", {"latest": now + timedelta(days=1)})
+    for statement in connection.extract_statements(sql_text("logs/setup")):
+        connection.execute(statement)
+
+
+def parse(connection: duckdb.DuckDBPyConnection, lines: pa.Table, shape: Shape, *, whole: bool = False) -> None:
+    """Makes the table `parsed` of a table of lines with their numbers (`n`, `line`).
+
+    Of lines that are understood it has those that may be about manifests or blobs, or all.
+    """
+    unwrapped = _WRAPPINGS[shape.wrapping]
+    if unwrapped.startswith("json"):
+        unwrapped = f"case when json_valid(line) then {unwrapped} end"
+    connection.register("read", lines)
+    plain = f"(select n, replace({unwrapped}, chr(10), '') as line from read)"
+    which = "true" if whole else "not understood or contains(line, '/manifests/') or contains(line, '/blobs/')"
+    rows = FORMATS[shape.format][0]().replace("{lines}", plain).replace("{which}", which)
+    connection.execute(
+        f"create or replace temp table parsed as select * replace (if(understood and {not whole}, null, line) as line), "
+        "if(understood, coalesce(nullif(request_id, ''), md5(line)), null) as name "
+        f"from (select * replace (understood and {_BELIEVABLE} as understood) from ({rows})) where {which}"
+    )
+    connection.unregister("read")
+
+
+def shape_of(connection: duckdb.DuckDBPyConnection, sample: pa.Table, formats: Iterable[str]) -> Shape | None:
+    """How the lines of a file are to be read, from some of them: so that most are understood. None if none is.
+
+    A registry's own log may begin with much that is no request.
+    """
+    best, most = None, (0, 0)
+    for shape in (Shape(format, wrapping) for wrapping in _WRAPPINGS for format in formats):
+        parse(connection, sample, shape, whole=True)
+        found = "coalesce(method, request) is not null and stamp is not null"
+        own = "starts_with(line, 'time=\"')"
+        (row,) = connection.sql(
+            f"select count(*) filter ({found}), count(*) filter ({found} or {own}) from parsed where understood"
+        ).fetchall()
+        if row > most:
+            best, most = shape, row
+    return best
