@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from zoneinfo import available_timezones
 
 import duckdb
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 
 from regstats import logfiles, sealing
 from regstats.database import connect, literal
-from regstats.errors import InputError
+from regstats.errors import InputError, ParameterError
 from regstats.events import Delivery
 from regstats.logfiles import STDIN, Advance
 from regstats.logformats import FORMATS, Shape, parse, prepare, shape_of
@@ -28,6 +29,7 @@ BLOCK = 16 << 20
 """Bytes of lines that are looked at together."""
 KEPT = 1000
 """So many lines of a file that are not understood are kept in quarantine; the others are only counted."""
+_RICHEST = ("json", "registry", "combined", "haproxy")
 _SAMPLE = 1 << 18
 _LONGEST = 1 << 16  # bytes of a line in quarantine
 
@@ -91,10 +93,18 @@ class Settings(NamedTuple):
 def plan(paths: Iterable[Path], settings: Settings) -> list[Planned]:
     """Those of the files that are logs, in the order in which they were written; standard input last.
 
-    Raises InputError where a file cannot be read, or is not of the format that is asked for.
+    Of the same requests the log counts that comes first: those of formats that say more do. Raises InputError where a
+    file cannot be read, or is not of the format that is asked for; ParameterError.
     """
+    if settings.zone not in available_timezones():
+        raise ParameterError(f"tz={settings.zone!r} is not a time zone; one is Europe/Berlin.")
     found = [_planned(path, settings) for path in dict.fromkeys(paths)]
-    return sorted((planned for planned in found if planned), key=lambda planned: (planned.first, str(planned.path)))
+    return sorted((planned for planned in found if planned), key=_order)
+
+
+def _order(planned: Planned) -> tuple[float, float, str]:
+    richness = list(_RICHEST).index(planned.shape.format) if planned.shape else len(_RICHEST)
+    return richness, planned.first, str(planned.path)
 
 
 def _planned(path: Path, settings: Settings) -> Planned | None:
@@ -172,36 +182,32 @@ class _Import:
     def take(self, planned: Planned, advance: Advance) -> None:
         """Takes in one file."""
         with logfiles.opened(planned.path, advance) as file:
-            shape = planned.shape
-            if shape is None:
+            if planned.shape is None:
                 with _database(self._settings) as connection:
-                    shape = _shape(connection, file, planned.path, self._settings)
-            assert shape is not None
-            self._begin(planned, shape)
-            before = 0
-            for block in logfiles.blocks(file, self._settings.block):
-                lines = _numbered(block, before)
-                before += lines.num_rows
-                self._read(planned.path, lines, shape)
-                self.settle()
+                    planned = planned._replace(shape=_shape(connection, file, planned.path, self._settings))
+            if planned.shape is not None:
+                self._take(planned.path, planned.first, planned.shape, file)
+
+    def _take(self, path: Path, first: float, shape: Shape, file: io.BufferedReader) -> None:
+        name, before = f"{shape.format}:{_called(path)}", 0
+        self._begin(first, shape)
+        self._paths[name], self.done[path] = path, Imported()
+        for block in logfiles.blocks(file, self._settings.block):
+            lines = _numbered(block, before)
+            counts = self._log.read(lines, shape, Position(name, self._lines))
+            before += lines.num_rows
+            self._keep(name, self._log.bad(max(KEPT - self.done[path].bad, 0)) if counts.bad else [])
+            self.done[path] = self.done[path].with_lines(counts)
+            self.settle()
         self._lines += before
 
-    def _begin(self, planned: Planned, shape: Shape) -> None:
+    def _begin(self, first: float, shape: Shape) -> None:
         """What goes on where the file before ended has to do with it; anything else has not."""
-        if shape.format != self._origin or planned.first < self._log.horizon:
+        if shape.format != self._origin or first < self._log.horizon:
             self.settle(all_of_it=True)
             self._log.forget()
             self._known.forget()
         self._origin = shape.format
-        self._paths[f"{shape.format}:{_called(planned.path)}"] = planned.path
-        self.done[planned.path] = Imported()
-
-    def _read(self, path: Path, lines: pa.Table, shape: Shape) -> None:
-        file = f"{shape.format}:{_called(path)}"
-        counts = self._log.read(lines, shape, Position(file, self._lines))
-        so_far = self.done[path]
-        self._keep(file, self._log.bad(max(KEPT - so_far.bad, 0)) if counts.bad else [])
-        self.done[path] = so_far.with_lines(counts)
 
     def settle(self, *, all_of_it: bool = False) -> None:
         """Counts the events of which all is known, each once."""
@@ -212,7 +218,8 @@ class _Import:
             parts = list(self._written(events.filter(pc.invert(is_known)) if known else events))
             if parts:
                 self._store.commit(add=parts)
-        for row in pa.table({"file": events["_file"], "is_known": is_known}).group_by(["file", "is_known"]).aggregate([([], "count_all")]).to_pylist():
+        found = pa.table({"file": events["_file"], "is_known": is_known}).group_by(["file", "is_known"])
+        for row in found.aggregate([([], "count_all")]).to_pylist():
             path = self._paths[row["file"]]
             self.done[path] = self.done[path].with_events(row["count_all"], known=row["is_known"])
 

@@ -19,6 +19,8 @@ from regstats.terminal import Advance, answer, visible, work
 
 _INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 _COMPACTING = "Merging and accounting"
+_IMPORTED = ("auto", "payloads", "combined", "json", "haproxy", "registry")
+"""What files may be: found out, what a registry posts, or one of `logformats.FORMATS`."""
 _NOBODY_EXCLUDED = ("history", "health")
 """Metrics that are about everybody."""
 
@@ -99,22 +101,48 @@ def serve(file: Path | None, **given: Any) -> None:
 @main.command("import")
 @options.data
 @click.option("--source", default=config.DEFAULT_SOURCE, show_default=True, help="The sender to book them on.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(_IMPORTED),
+    default="auto",
+    show_default=True,
+    help="Instead of finding it out.",
+)
+@click.option("--tz", default="UTC", show_default=True, help="Of times in logs that do not say theirs, as HAProxy's.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
-def import_(data: str, source: str, files: tuple[Path, ...]) -> None:
-    """Takes in recorded payloads: one JSON payload per line, or one in all; .gz or not.
+def import_(data: str, source: str, form: str, tz: str, files: tuple[Path, ...]) -> None:
+    """Takes in access logs of a registry or of a proxy before it, or recorded payloads; compressed or not.
 
-    Events that are in the store already are not counted again.
+    Rotated logs are put in order; - is standard input. What is in the store already is not counted again, so a log may
+    reach into the time of the collector, and an import that was interrupted is done again.
 
     \b
-    Example: regstats import notifications.jsonl.gz
+    Example: regstats import /var/log/nginx/access.log*
     """
+    from regstats import accesslogs
     from regstats import compact as upkeep
     from regstats.store import Store, utc_now
 
-    store = Store(data, create=True)
-    for file in files:
+    store, settings = Store(data, create=True), accesslogs.Settings(source, utc_now(), form, tz)
+    planned = accesslogs.plan(files, settings) if form != "payloads" else []
+    logs = {one.path for one in planned}
+    for file in (file for file in files if file not in logs):
         click.echo(_imported(file, store, source))
+    if planned:
+        total = sum(file.stat().st_size for file in logs if file.is_file())
+        done = work("Importing", lambda advance: accesslogs.import_logs(planned, store, settings, advance), total=total)
+        click.echo("\n".join(_logged(file, one) for file, one in done.items()))
     work(_COMPACTING, lambda _: upkeep.compact(store, utc_now()))
+
+
+def _logged(file: Path, done: Any) -> str:
+    span = f", {done.first:%Y-%m-%d %H:%M} to {done.last:%Y-%m-%d %H:%M} UTC" if done.first else ""
+    kept = " (the first 1,000 of them are in quarantine)" if done.bad > 1000 else ""
+    return (
+        f"{file}: {done.lines:,} lines, {done.events:,} new events, {done.known:,} known already, {done.other:,} with "
+        f"nothing to count, {done.bad:,} not understood{kept}{span}"
+    )
 
 
 def _imported(file: Path, store: Any, source: str) -> str:

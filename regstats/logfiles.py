@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -26,14 +26,14 @@ _ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
 Advance = Callable[[int], object]
 
 
-def _zstd(file: BinaryIO) -> BinaryIO:
-    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"))  # type: ignore[arg-type]
+def _zstd(file: Any) -> Any:
+    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd"))
 
 
-_COMPRESSED: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
-    b"\x1f\x8b": gzip.open,  # type: ignore[dict-item]
-    b"BZh": bz2.open,  # type: ignore[dict-item]
-    b"\xfd7zXZ\x00": lzma.open,  # type: ignore[dict-item]
+_COMPRESSED: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": _zstd,
 }
 """By what such files begin with; their names say nothing."""
@@ -48,7 +48,7 @@ class _Counted(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:
         data = self._file.read(len(buffer))
         buffer[: len(data)] = data
         self._advance(len(data))
@@ -56,19 +56,19 @@ class _Counted(io.RawIOBase):
 
 
 @contextmanager
-def opened(path: Path, advance: Advance = lambda _: None) -> Iterator[io.BufferedReader]:
+def opened(path: Path, advance: Advance = lambda _: None) -> Iterator[Any]:
     """What is in a file, or comes from standard input. Raises InputError where it cannot be read."""
     try:
         with sys.stdin.buffer if path == STDIN else path.open("rb") as file:
             plain = io.BufferedReader(_Counted(file, advance), _BLOCK)
             start = plain.peek(8)
             unpack = next((unpack for magic, unpack in _COMPRESSED.items() if start.startswith(magic)), None)
-            yield plain if unpack is None else io.BufferedReader(unpack(plain), _BLOCK)  # type: ignore[type-var]
+            yield plain if unpack is None else io.BufferedReader(unpack(plain), _BLOCK)
     except _ERRORS as error:
         raise InputError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
 
 
-def blocks(file: io.BufferedReader, size: int) -> Iterator[bytes]:
+def blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
     """All of it, about so many bytes at a time, each ending with a line."""
     rest = b""
     while data := file.read(size):

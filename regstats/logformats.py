@@ -5,7 +5,7 @@ because of where the log was kept (syslog, journald, docker, Kubernetes) goes fi
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -37,7 +37,9 @@ _WRAPPINGS = {
     "prefix": f"regexp_replace(line, {literal('^(?:' + '|'.join(_PREFIXES) + ')')}, '')",
 }
 _LONGEST = 1 << 16
-_BELIEVABLE = f"length(line) <= {_LONGEST} and coalesce(stamp between getvariable('earliest') and getvariable('latest'), true)"
+_BELIEVABLE = (
+    f"length(line) <= {_LONGEST} and coalesce(stamp between getvariable('earliest') and getvariable('latest'), true)"
+)
 
 NAMES = {
     "method": ("request_method", "method", "http.request.method", "RequestMethod", "request.method", "verb"),
@@ -75,7 +77,8 @@ _ANY = r'(?:"(?:[^"\\]|\\.)*"|[^\s"]*)'
 
 
 def _json() -> str:
-    paths, text = [], sql_text("logs/json")
+    paths: list[str] = []
+    text = sql_text("logs/json")
     for column, names in NAMES.items():
         first = len(paths)
         paths += [f"$.{name}" if _NESTED.match(name) else f'$."{name}"' for name in names]
@@ -100,7 +103,7 @@ def _registry() -> str:
     return " union all by name ".join(f"({text})" for text in of_each)
 
 
-FORMATS = {
+FORMATS: dict[str, tuple[Callable[[], str], str]] = {
     "combined": (lambda: _combined(at_start=False), "Apache, nginx, Traefik: common, combined, and more at the end"),
     "json": (_json, "JSON objects: nginx, Apache, Traefik, Caddy, docker-registry"),
     "haproxy": (lambda: sql_text("logs/haproxy"), "HAProxy, option httplog"),
@@ -119,7 +122,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
 def parse(connection: duckdb.DuckDBPyConnection, lines: pa.Table, shape: Shape, *, whole: bool = False) -> None:
     """Makes the table `parsed` of a table of lines with their numbers (`n`, `line`).
 
-    Of lines that are understood it has those that may be about manifests or blobs, or all.
+    Of lines that are understood it has those that may be about manifests or blobs, without their text; or all, with it.
     """
     unwrapped = _WRAPPINGS[shape.wrapping]
     if unwrapped.startswith("json"):
@@ -129,7 +132,8 @@ def parse(connection: duckdb.DuckDBPyConnection, lines: pa.Table, shape: Shape, 
     which = "true" if whole else "not understood or contains(line, '/manifests/') or contains(line, '/blobs/')"
     rows = FORMATS[shape.format][0]().replace("{lines}", plain).replace("{which}", which)
     connection.execute(
-        f"create or replace temp table parsed as select * replace (if(understood and {not whole}, null, line) as line), "
+        "create or replace temp table parsed as "
+        f"select * replace (if(understood and {not whole}, null, line) as line), "
         "if(understood, coalesce(nullif(request_id, ''), md5(line)), null) as name "
         f"from (select * replace (understood and {_BELIEVABLE} as understood) from ({rows})) where {which}"
     )
@@ -142,7 +146,7 @@ def shape_of(connection: duckdb.DuckDBPyConnection, sample: pa.Table, formats: I
     A registry's own log may begin with much that is no request.
     """
     best, most = None, (0, 0)
-    for shape in (Shape(format, wrapping) for wrapping in _WRAPPINGS for format in formats):
+    for shape in (Shape(name, wrapping) for wrapping in _WRAPPINGS for name in formats):
         parse(connection, sample, shape, whole=True)
         found = "coalesce(method, request) is not null and stamp is not null"
         own = "starts_with(line, 'time=\"')"

@@ -61,7 +61,8 @@ class Log:
     def read(self, lines: pa.Table, shape: Shape, position: Position) -> Counts:
         """Takes in some lines, which are numbered from 1 in their file."""
         logformats.parse(self._connection, lines, shape)
-        self._sql(f"create or replace temp table requests as {sql_text('logs/requests')}")
+        self._sql(f"create or replace temp table asked as {sql_text('logs/requests')}")
+        self._sql("create or replace temp view requests as select * exclude (is_valid) from asked where is_valid")
         self._texts()
         parameters = {"file": position.file, "offset": position.offset}
         last = {"last_stamp": self._last_stamp, "last_rank": self._last_rank}
@@ -90,7 +91,9 @@ class Log:
         """The events of which all is known that will be, or of all requests; `_…` are not columns of events."""
         horizon = self._horizon if all_of_it else self._horizon - _WAIT
         self._sql(f"create or replace temp table judged as {sql_text('logs/judged')}")
-        self._sql(f"insert into known {sql_text('logs/learnt')}", last=self._horizon - (0 if all_of_it else 5 * _SECOND))
+        self._sql(
+            f"insert into known {sql_text('logs/learnt')}", last=self._horizon - (0 if all_of_it else 5 * _SECOND)
+        )
         parameters = {"source": source, "now": self._now, "horizon": horizon}
         events = self._connection.sql(sql_text("logs/settled"), params=parameters).to_arrow_table()
         self._sql("update recent set settled = true where not settled and us <= $horizon", horizon=horizon)
@@ -108,7 +111,9 @@ class Log:
     def _texts(self) -> None:
         """What is said of clients, each once: it is only then that Python can look at it."""
         self._table("texts", "actor", "host", make=lambda text: (text,), columns=("text",))
-        self._table("agents", "agent", make=lambda text: (text, *client_of(text)), columns=("text", "client", "client_version"))
+        self._table(
+            "agents", "agent", make=lambda text: (text, *client_of(text)), columns=("text", "client", "client_version")
+        )
         self._table("addresses", "address", make=lambda text: (str(address_in(text) or "") or None,), columns=("text",))
 
     def _table(

@@ -82,8 +82,8 @@ class Known:
             return set()
         self._connection.register("logged", events)
         self._load()
-        sql = "select _n from logged where event_id in (select event_id from stored) or request_id in (select request_id from stored)"
-        known = {n for (n,) in self._connection.sql(sql).fetchall()}
+        same = " or ".join(f"{name} in (select {name} from stored)" for name in ("event_id", "request_id"))
+        known = {n for (n,) in self._connection.sql(f"select _n from logged where {same}").fetchall()}
         self._connection.execute(
             "create or replace temp table free as from stored where origin <> $origin and "
             "(request_id is null or request_id not in (select request_id from logged where request_id is not null))",
@@ -121,8 +121,9 @@ class Known:
         self._connection.register("taken", pa.table({"event_id": pa.array(list(self._taken), pa.string())}))
         margin = f"if(kind = 'blob', {_TRANSFER}, {_MARGIN})"
         logged = self._connection.sql(
-            f"select {own} as key, least(_began, _ended) - {margin}, greatest(_began, _ended) + {margin}, _n from logged "
-            f"where {which} and _n not in (select n from settled) and {own} in (select {key} from free) order by key, _began, _n"
+            f"select {own} as key, least(_began, _ended) - {margin}, greatest(_began, _ended) + {margin}, _n "
+            f"from logged where {which} and _n not in (select n from settled) and {own} in (select {key} from free) "
+            "order by key, _began, _n"
         ).fetchall()
         told = self._connection.sql(
             f"select {key} as key, us, event_id from free where event_id not in (select event_id from taken) "

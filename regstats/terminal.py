@@ -16,7 +16,7 @@ from regstats.errors import InputError
 
 Result = TypeVar("Result")
 Advance = Callable[[int], None]
-"""Is told how many rows more are done."""
+"""Is told how many rows, or bytes, more are done."""
 
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -64,12 +64,14 @@ def answer(path: Path | None) -> Iterator[BinaryIO]:
             unseen.unlink(missing_ok=True)
 
 
-def work(what: str, do: Callable[[Advance], Result], *, shown: bool = True) -> Result:
+def work(what: str, do: Callable[[Advance], Result], *, shown: bool = True, total: int | None = None) -> Result:
     """Does what takes long: shown to a person on stderr, if that is a terminal, and ended by Ctrl-C at any moment.
+
+    `total`: of how many bytes. Without it what advances are rows, and nobody knows how many there are.
 
     It is done in another thread: DuckDB does not notice Ctrl-C while it makes an Arrow table.
     """
-    with _shown(what) if shown and sys.stderr.isatty() else nullcontext(lambda _: None) as advance:
+    with _shown(what, total) if shown and sys.stderr.isatty() else nullcontext(lambda _: None) as advance:
         done: Future[Result] = Future()
         threading.Thread(target=_do, args=(do, advance, done), daemon=True).start()
         return done.result()
@@ -83,19 +85,24 @@ def _do(do: Callable[[Advance], Result], advance: Advance, done: Future[Result])
 
 
 @contextmanager
-def _shown(what: str) -> Iterator[Advance]:
-    """What is being done, for how long, and after how many rows; it goes when that is done."""
+def _shown(what: str, total: int | None) -> Iterator[Advance]:
+    """What is being done, for how long, and how far; it goes when that is done."""
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False)
+    bar = (BarColumn(), DownloadColumn()) if total else ()
     console = Console(stderr=True)
     # What is redirected would come out on stderr, and stdout is for the answer.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
-        task = progress.add_task(what, total=None)
+    with Progress(
+        *columns, *bar, TimeElapsedColumn(),
+        console=console, transient=True, redirect_stdout=False, redirect_stderr=False,
+    ) as progress:  # fmt: skip
+        task = progress.add_task(what, total=total)
 
-        def advance(rows: int) -> None:
-            progress.advance(task, rows)
-            progress.update(task, description=f"{what}: {progress.tasks[0].completed:,.0f} rows")
+        def advance(more: int) -> None:
+            progress.advance(task, more)
+            if not total:
+                progress.update(task, description=f"{what}: {progress.tasks[0].completed:,.0f} rows")
 
         yield advance

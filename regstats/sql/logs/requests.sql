@@ -1,5 +1,5 @@
 -- Of lines that were read, those requests for which a registry would have sent an event, and which event.
--- Grain: one row per request. Time zone: none, `stamp` and `duration` are microseconds since 1970.
+-- Grain: one row per request; `is_valid`: whether these are names that a registry takes. Time zone: none, `stamp` and `duration` are microseconds since 1970.
 -- Source of the rule: what docker-registry 2.8.2 and distribution 3.1.1 send (README, "History: what happened before").
 with told as (
   select *, coalesce(method, split_part(request, ' ', 1)) as verb, coalesce(uri, split_part(request, ' ', 2)) as target,
@@ -71,7 +71,8 @@ select
   nullif(nullif(address, ''), '-') as address,
   nullif(nullif(agent, ''), '-') as agent,
   nullif(nullif(host, ''), '-') as host,
-  nullif(request_id, '') as request_id
+  nullif(request_id, '') as request_id,
+  -- A filter here would be pushed down to where all of the above is worked out twice.
+  regexp_full_match(repository, '[a-z0-9]+(?:[._/-]+[a-z0-9]+)*') and length(repository) <= 255
+    and (is_digest or (kind = 'manifest' and regexp_full_match(reference, '\w[\w.-]{0,127}'))) as is_valid
 from meaning
-where regexp_full_match(repository, '[a-z0-9]+(?:[._/-]+[a-z0-9]+)*') and length(repository) <= 255
-  and (is_digest or (kind = 'manifest' and regexp_full_match(reference, '\w[\w.-]{0,127}')))
