@@ -162,8 +162,12 @@ def import_logs(
     """
     with _database(settings) as connection:
         work = _Import(connection, store, settings)
-        for one in planned:
-            work.take(one, advance)
+        try:
+            for one in planned:
+                work.take(one, advance)
+        except InputError:
+            work.settle(all_of_it=True)
+            raise
         work.settle(all_of_it=True)
     return work.done
 

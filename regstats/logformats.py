@@ -38,7 +38,7 @@ _WRAPPINGS = {
 }
 _LONGEST = 1 << 16
 _BELIEVABLE = (
-    f"length(line) <= {_LONGEST} and coalesce(stamp between getvariable('earliest') and getvariable('latest'), true)"
+    f"length(line) <= {_LONGEST} and coalesce(stamp between getvariable('earliest') and getvariable('latest'), false)"
 )
 
 NAMES = {
@@ -145,14 +145,18 @@ def shape_of(connection: duckdb.DuckDBPyConnection, sample: pa.Table, formats: I
 
     A registry's own log may begin with much that is no request.
     """
-    best, most = None, (0, 0)
+    best, most = None, (0, 0, 0)
     for shape in (Shape(name, wrapping) for wrapping in _WRAPPINGS for name in formats):
         parse(connection, sample, shape, whole=True)
-        found = "coalesce(method, request) is not null and stamp is not null"
-        own = "starts_with(line, 'time=\"')"
+        found, own = "coalesce(method, request) is not null", "starts_with(line, 'time=\"')"
+        # A prefix could be taken for the name of a host.
+        sure = f"{found} and regexp_matches(address, '^[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]*$')"
         (row,) = connection.sql(
-            f"select count(*) filter ({found}), count(*) filter ({found} or {own}) from parsed where understood"
+            f"select count(*) filter ({sure}), count(*) filter ({found}), count(*) filter ({found} or {own}) "
+            "from parsed where understood"
         ).fetchall()
         if row > most:
             best, most = shape, row
+        if row[0] == sample.num_rows:
+            break
     return best
