@@ -226,12 +226,14 @@ REQUESTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("request_line", "status", "event"), REQUESTS)
-def test_which_requests_are_events(take, events, request_line, status, event):
+def test_which_requests_are_events(take, events):
     """Those for which a registry sends one."""
-    (done,) = take(combined("GET /", 200) + combined(request_line, status))
-    assert (0, 2 - done.events) == (done.bad, done.other)
-    assert ([event] if event else []) == events("action, kind, tag, digest")
+    lines = [combined(line, status, at=AT + timedelta(minutes=2 * n)) for n, (line, status, _) in enumerate(REQUESTS)]
+    (done,) = take("".join(lines))
+    assert (0, len(REQUESTS) - done.events) == (done.bad, done.other)
+    seen = {int((moment - AT).total_seconds()) // 120: event for moment, *event in events("timestamp, action, kind, tag, digest")}
+    for number, (line, status, event) in enumerate(REQUESTS):
+        assert (event and list(event)) == seen.get(number), (line, status)
 
 
 def test_a_mount_says_from_where(take, events):
@@ -562,12 +564,12 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("line", HOSTILE)
-def test_hostile_lines(take, events, line):
+def test_hostile_lines(take, events):
     """One request each, whatever stands in it."""
-    (done,) = take(get("2") + line)
-    assert (2, 2, 0) == (done.lines, done.events, done.bad)
+    (done,) = take(get("2") + "".join(HOSTILE))
+    assert (len(HOSTILE) + 1, len(HOSTILE) + 1, 0) == (done.lines, done.events, done.bad)
     assert {("team/app", "1.0"), ("team/app", "2")} == set(events("repository, tag"))
+    assert '" 200 0 "-" "evil' in {agent for (agent,) in events("user_agent")}
 
 
 def test_nothing_in_a_value_is_taken_for_a_key(take, events):

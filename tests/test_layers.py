@@ -16,7 +16,7 @@ ORDER = """
     privacy agenda rules config
     journal parts ledger store sealing
     database accounting moves compact rebuild check
-    importer
+    importer logfiles logformats logged overlap accesslogs
     sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__
     engine parameters metrics queries series stats
     terminal formats exports figures charts notebook briefing printing report
