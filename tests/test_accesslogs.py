@@ -531,9 +531,10 @@ def test_two_logs_of_the_same_requests(take, events):
     assert 4 == len(events())
 
 
-def test_the_registrys_access_log_says_it_again(take, events):
+@pytest.mark.parametrize("own", [LOGRUS, json.dumps(REGISTRY)])
+def test_the_registrys_access_log_says_it_again(take, events, own):
     """In the same stream: its own line says more. Where there is only the access log, that counts."""
-    twice = LOGRUS + "\n" + get(user="-")
+    twice = own + "\n" + get(user="-")
     assert (1, 0, 0) == take(twice)[0][1:4]
     assert [(MANIFEST,)] == events("media_type")
     quiet = 'time="2026-11-24T09:00:00Z" level=warning msg="No HTTP secret provided"\n'

@@ -62,5 +62,5 @@ from identified as i
 left join texts as a on i.actor = a.raw and i.escaped = a.escaped
 left join texts as h on i.host = h.raw and i.escaped = h.escaped
 left join agents as u on i.agent = u.raw and i.escaped = u.escaped
-left join addresses as d on i.address = d.raw
+left join addresses as d on i.address = d.raw and i.escaped = d.escaped
 where not exists (from recent as r where r.event_id = i.event_id)
