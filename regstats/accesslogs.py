@@ -23,6 +23,7 @@ from regstats.logformats import FORMATS, Shape, parse, prepare, shape_of
 from regstats.logged import Counts, Log, Position
 from regstats.overlap import Known
 from regstats.parts import EVENTS, Part
+from regstats.privacy import OPEN, Privacy
 from regstats.store import Store
 
 BLOCK = 16 << 20
@@ -88,6 +89,8 @@ class Settings(NamedTuple):
     zone: str = "UTC"
     """Of times that do not say theirs."""
     block: int = BLOCK
+    privacy: Privacy = OPEN
+    """What is kept of people."""
 
 
 def plan(paths: Iterable[Path], settings: Settings) -> list[Planned]:
@@ -215,7 +218,7 @@ class _Import:
 
     def settle(self, *, all_of_it: bool = False) -> None:
         """Counts the events of which all is known, each once."""
-        events = self._log.settle(self._settings.source, all_of_it=all_of_it)
+        events = _masked(self._log.settle(self._settings.source, all_of_it=all_of_it), self._settings.privacy)
         with self._store.exclusive():
             known = self._known.among(events, self._origin)
             is_known = pc.is_in(events["_n"], value_set=pa.array(list(known), pa.int64()))
@@ -262,3 +265,12 @@ class _Import:
             if part.table == "deliveries":
                 path, error = self._store.path_of(part), pc.field("error").is_valid()
                 yield from pq.read_table(path, columns=["delivery_id"], filters=error)["delivery_id"].to_pylist()
+
+
+def _masked(rows: pa.Table, privacy: Privacy) -> pa.Table:
+    """Events in which people are changed; each of them is looked at once."""
+    for name, mask in (("actor", privacy.actor), ("client_address", privacy.address)) if privacy.is_on else ():
+        seen = rows[name].combine_chunks().dictionary_encode()
+        kept = pa.array([mask(one) for one in seen.dictionary.to_pylist()], pa.string())
+        rows = rows.set_column(rows.schema.get_field_index(name), name, kept.take(seen.indices))
+    return rows

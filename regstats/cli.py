@@ -100,7 +100,10 @@ def serve(file: Path | None, **given: Any) -> None:
 
 @main.command("import")
 @options.data
-@click.option("--source", default=config.DEFAULT_SOURCE, show_default=True, help="The sender to book them on.")
+@options.config
+@click.option(
+    "--source", help=f"The sender to book all of it on.  [default: {config.DEFAULT_SOURCE}; of stores their own]"
+)
 @click.option(
     "--format",
     "form",
@@ -111,49 +114,33 @@ def serve(file: Path | None, **given: Any) -> None:
 )
 @click.option("--tz", default="UTC", show_default=True, help="Of times in logs that do not say theirs, as HAProxy's.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
-def import_(data: str, source: str, form: str, tz: str, files: tuple[Path, ...]) -> None:
-    """Takes in access logs of a registry or of a proxy before it, or recorded payloads; compressed or not.
+def import_(
+    *, data: str, file: Path | None, source: str | None, form: str, tz: str, files: tuple[Path, ...]
+) -> None:  # fmt: skip
+    """Takes in what happened before, or elsewhere: access logs, payloads, audit logs, other stores; compressed or not.
 
-    Rotated logs are put in order; - is standard input. What is in the store already is not counted again, so a log may
-    reach into the time of the collector, and an import that was interrupted is done again.
+    Access logs are of a registry or of a proxy before it; rotated ones are put in order; - is standard input. Payloads
+    are JSON, one a line, or one in all, or a list, or rows of CSV: what a registry posts, what was recorded of that,
+    Harbor's audit log, Docker Hub's raw data. A store is named by its directory.
+
+    What is in the store already is not counted again, so a log may reach into the time of the collector, and an import
+    that was interrupted is done again.
 
     \b
-    Example: regstats import /var/log/nginx/access.log*
+    Examples: regstats import /var/log/nginx/access.log*
+              regstats import notifications.jsonl.gz
+              regstats import audit-logs.json --source harbor
+              regstats import /mnt/other-machine/regstats
     """
-    from regstats import accesslogs
     from regstats import compact as upkeep
+    from regstats import history
     from regstats.store import Store, utc_now
 
-    store, settings = Store(data, create=True), accesslogs.Settings(source, utc_now(), form, tz)
-    planned = accesslogs.plan(files, settings) if form != "payloads" else []
-    logs = {one.path for one in planned}
-    for file in (file for file in files if file not in logs):
-        click.echo(_imported(file, store, source))
-    if planned:
-        total = sum(file.stat().st_size for file in logs if file.is_file())
-        done = work("Importing", lambda advance: accesslogs.import_logs(planned, store, settings, advance), total=total)
-        click.echo("\n".join(_logged(file, one) for file, one in done.items()))
+    store = Store(data, create=True)
+    asked = history.Asked(source, form, tz, utc_now(), config.load(file))
+    for line in history.taken_in(files, store, asked):
+        click.echo(visible(line))
     work(_COMPACTING, lambda _: upkeep.compact(store, utc_now()))
-
-
-def _logged(file: Path, done: Any) -> str:
-    span = f", {done.first:%Y-%m-%d %H:%M} to {done.last:%Y-%m-%d %H:%M} UTC" if done.first else ""
-    kept = " (the first 1,000 of them are in quarantine)" if done.bad > 1000 else ""
-    return (
-        f"{file}: {done.lines:,} lines, {done.events:,} new events, {done.known:,} known already, {done.other:,} with "
-        f"nothing to count, {done.bad:,} not understood{kept}{span}"
-    )
-
-
-def _imported(file: Path, store: Any, source: str) -> str:
-    from regstats.importer import import_file
-    from regstats.store import utc_now
-
-    done = work(f"Importing {file}", lambda _: import_file(file, store, source, utc_now()))
-    return (
-        f"{file}: {done.deliveries:,} deliveries, {done.events:,} new events, {done.duplicates:,} known already, "
-        f"{done.quarantined:,} not understood"
-    )
 
 
 @main.command()

@@ -1,67 +1,159 @@
-"""`regstats import`: files of payloads, taken in as if they had been posted."""
+"""`regstats import` of payloads: what registries sent, or what can be downloaded from them, a file at a time.
 
-import gzip
-from collections.abc import Iterator
+They become deliveries, as if they had been posted. Access logs are `accesslogs`' business, stores `merging`'s.
+"""
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import msgspec
+import pyarrow as pa
 from msgspec import Struct
 
-from regstats.errors import InputError
-from regstats.events import Delivery, new_ids
-from regstats.journal import Journal
-from regstats.payloads import kept_headers
-from regstats.sealing import Sealed, seal
+from regstats import logfiles
+from regstats.database import connect_for_upkeep, read_parquet
+from regstats.events import Delivery
+from regstats.logfiles import Advance
+from regstats.payloads import FIXED, is_known, kept_headers
+from regstats.privacy import OPEN, Privacy, redacted
+from regstats.sealing import Sealed, add, seal
 from regstats.store import Store
 
-_BATCH = 1000  # deliveries that share one fsync
+_BATCH, _BATCH_BYTES = 20_000, 32 << 20
+"""Deliveries, and bytes of them, that are made into parts at once."""
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
-class _Recorded(Struct):
-    """A delivery that somebody recorded: its payload as text, and what else was known."""
+class Intake(NamedTuple):
+    """On whom payloads are booked, and how they are read."""
 
-    body: str
-    headers: dict[str, str] = {}
+    source: str
+    now: datetime
+    dialect: str | None = None
+    """Whose they are, if that is fixed."""
+    privacy: Privacy = OPEN
+
+
+class _Recorded(Struct):
+    """A delivery that somebody recorded: its payload, and what else was known."""
+
+    body: msgspec.Raw
+    headers: dict[str, str] | None = None
     received_at: datetime | float | None = None
     remote_address: str | None = None
 
 
-_ids = new_ids()
 _recorded = msgspec.json.Decoder(_Recorded)
+_text = msgspec.json.Decoder(str)
+_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def import_file(path: Path, store: Store, source: str, now: datetime) -> Sealed:
-    """Takes in one file: a JSON payload per line, or a single JSON payload, either of them gzipped or not.
+class Imported(NamedTuple):
+    """What came of a file."""
 
-    A line may also be a recorded delivery: an object with `body` (the payload as text) and perhaps `headers`,
-    `received_at`, `remote_address`. Events that are in the store already are not counted again. What cannot be
-    understood goes to quarantine. Raises InputError where the file cannot be read.
+    deliveries: int = 0
+    """New ones."""
+    known: int = 0
+    """Deliveries that were taken in before."""
+    events: int = 0
+    """New ones."""
+    duplicates: int = 0
+    """Events that are in the store already."""
+    quarantined: int = 0
+
+    def plus(self, known: int, sealed: Sealed) -> "Imported":
+        """With some deliveries more."""
+        more = Imported(sealed.deliveries, known, sealed.events, sealed.duplicates, sealed.quarantined)
+        return Imported(*(a + b for a, b in zip(self, more, strict=True)))
+
+
+def import_file(path: Path, store: Store, intake: Intake, advance: Advance = lambda _: None) -> Imported:
+    """Takes in one file, compressed or not: a JSON payload per line; or one in all, or a list of them; or rows of CSV.
+
+    A payload may also be a recorded delivery: an object with `body` (the payload, as text or JSON) and perhaps
+    `headers`, `received_at`, `remote_address`. What was taken in from this file before is left out, so it may have
+    grown, and an import that was interrupted is done again. Events that are in the store already are not counted
+    again. What cannot be understood goes to quarantine. Raises InputError where the file cannot be read; what came
+    before stays.
     """
-    journal = Journal(store.journal)
-    try:
-        deliveries = (_delivery(payload, source, now) for payload in _payloads(path))
-        while batch := list(islice(deliveries, _BATCH)):
-            journal.append(batch)
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
-        raise InputError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
-    finally:
-        journal.rotate()
-    return seal(store)
+    seal(store)  # so that all that is known is in parts
+    done, is_new = Imported(), False
+    with logfiles.opened(path, advance) as file:
+        for batch in _batches(_deliveries(file, intake)):
+            with store.exclusive():
+                fresh = batch if is_new else _unknown(store, batch)
+                done = done.plus(len(batch) - len(fresh), _added(store, fresh))
+                is_new = len(fresh) == len(batch)  # then all that comes after it is new, too
+    return done
 
 
-def _payloads(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as probe:
-        opened = gzip.open if probe.read(2) == b"\x1f\x8b" else open
-    with opened(path, "rb") as file:
-        first = file.readline()
-        rest = file.read() if first and not _is_json(first) else None
-        if rest is not None and _is_json(first + rest):  # one payload, over several lines
-            yield first + rest
+def _added(store: Store, deliveries: list[Delivery]) -> Sealed:
+    if not deliveries:
+        return Sealed()
+    name = hashlib.sha256("".join(one.delivery_id for one in deliveries).encode()).hexdigest()[:24]
+    return add(store, f"imported-{name}", deliveries)
+
+
+def _unknown(store: Store, batch: list[Delivery]) -> list[Delivery]:
+    """Those that are not in the store."""
+    files = [store.path_of(part) for part in store.manifest().parts if part.table == "deliveries"]
+    if not files:
+        return batch
+    ids = pa.table({"delivery_id": [one.delivery_id for one in batch]})
+    with connect_for_upkeep(store.root) as connection:
+        connection.register("batch", ids)
+        stored = read_parquet(files, ["delivery_id"])
+        known = set(connection.sql(f"from ({stored}) semi join batch using (delivery_id)").fetchnumpy()["delivery_id"])
+    return [one for one in batch if one.delivery_id not in known]
+
+
+def _batches(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
+    batch: list[Delivery] = []
+    size = 0
+    for delivery in deliveries:
+        batch.append(delivery)
+        size += len(delivery.body)
+        if len(batch) >= _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _deliveries(file: BinaryIO, intake: Intake) -> Iterator[Delivery]:
+    """Each with an id that says which payload of which file it is: so it has the same one if that is read again."""
+    name = ""
+    for number, payload in enumerate(_payloads(file), 1):
+        own = hashlib.sha256(payload).hexdigest()[:16]
+        name = name or own
+        yield _delivery(payload, f"{name}-{number}-{own}", intake)
+
+
+# What is in a file
+
+
+def _payloads(file: BinaryIO) -> Iterator[bytes]:
+    """The payloads of a file, told by its first line; those of a list one by one."""
+    first = file.readline()
+    if not _is_json(first):
+        if _is_header(first):
+            yield from _rows(chain([first], file))
             return
-        yield from (line for line in chain([first], file if rest is None else rest.splitlines()) if line.strip())
+        rest = file.read()
+        if _is_json(first + rest):  # over several lines
+            yield from _elements(first + rest)
+            return
+        file = io.BytesIO(rest)
+    for line in chain([first], file):
+        if line.strip():
+            yield from _elements(line.strip())
 
 
 def _is_json(data: bytes) -> bool:
@@ -72,20 +164,65 @@ def _is_json(data: bytes) -> bool:
     return True
 
 
-def _delivery(line: bytes, source: str, now: datetime) -> Delivery:
+def _elements(data: bytes) -> Iterable[bytes]:
+    if not data.startswith(b"["):
+        return [data]
     try:
-        recorded = _recorded.decode(line)
-        body = recorded.body.encode()
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        recorded, body = _Recorded(body=""), line
-    return Delivery(
-        received_at=_moment(recorded.received_at) or now,
-        delivery_id=next(_ids),
-        source=source,
+        return [bytes(raw) for raw in _list.decode(data)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [data]
+
+
+def _is_header(line: bytes) -> bool:
+    """Whether it is the first line of CSV of which a dialect knows the columns."""
+    columns = _columns(line)
+    return len(columns) > 1 and is_known(msgspec.json.encode(dict.fromkeys(columns, "")))
+
+
+def _columns(line: bytes) -> list[str]:
+    """Names as dialects have them: `User agent tool` is `user_agent_tool`."""
+    cells = next(csv.reader([line.decode("utf-8-sig", errors="replace")]), [])
+    return [re.sub(r"\W+", "_", cell.strip().lower()) for cell in cells]
+
+
+def _rows(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Each row as an object; an empty cell is nothing."""
+    text = (line.decode(errors="replace") for line in lines)
+    columns = _columns(next(text).encode())
+    for row in csv.reader(text):
+        if row:
+            yield msgspec.json.encode({name: cell or None for name, cell in zip(columns, row, strict=False)})
+
+
+def _delivery(payload: bytes, delivery_id: str, intake: Intake) -> Delivery:
+    recorded, body = _recording(payload)
+    headers = kept_headers(recorded.headers.items()) if recorded.headers else {}
+    delivery = Delivery(
+        received_at=_moment(recorded.received_at) or intake.now,
+        delivery_id=delivery_id,
+        source=intake.source,
         remote_address=recorded.remote_address,
-        headers=kept_headers(recorded.headers.items()),
+        headers=headers if intake.dialect is None else headers | {FIXED: intake.dialect},
         body=body,
     )
+    return redacted(delivery, intake.privacy)
+
+
+_NOTHING = _Recorded(body=msgspec.Raw())
+
+
+def _recording(payload: bytes) -> tuple[_Recorded, bytes]:
+    """What is known of a delivery, and its body; of a payload that nobody recorded only itself."""
+    if b'"body"' not in payload:
+        return _NOTHING, payload
+    try:
+        recorded = _recorded.decode(payload)
+        body = bytes(recorded.body)
+        if body.startswith(b'"'):
+            return recorded, _text.decode(body).encode()
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _NOTHING, payload
+    return (_NOTHING, payload) if recorded.headers is None else (recorded, body)
 
 
 def _moment(value: datetime | float | None) -> datetime | None:

@@ -16,9 +16,9 @@ ORDER = """
     privacy agenda rules config
     journal parts ledger store sealing
     database accounting moves compact rebuild check
-    importer logfiles logformats logged overlap accesslogs
+    logfiles importer logformats logged overlap accesslogs
     sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__
-    engine parameters metrics queries series stats
+    engine parameters metrics queries series stats merging
     terminal formats exports figures charts notebook briefing printing report
     logs monitoring requesting credentials session registry outbox delivery schedule alerts dispatch
     inventory engines plans workshop images listing usage pruning
@@ -27,7 +27,7 @@ ORDER = """
     answers openapi api badges assets views explore deployed pages web app upkeep server demo
     notebooks lab notebook_report
     findings registry_config symptoms received probe doctor
-    completion options reporting deploying imaging kinds configuring diagnosing cli __main__ __init__
+    history completion options reporting deploying imaging kinds configuring diagnosing cli __main__ __init__
 """.split()
 
 

@@ -35,7 +35,8 @@ _wires = msgspec.json.Decoder(_Wire)
 def claims(payload: Payload) -> bool:
     """By its columns."""
     keys = payload.keys
-    return "repository" in keys and ("pull_by_tag" in keys or bytes(keys.get("action", b"")) in _CLAIMED)
+    is_raw = "user_agent_tool" in keys or bytes(keys.get("action", b"")) in _CLAIMED
+    return "repository" in keys and (is_raw or "pull_by_tag" in keys)
 
 
 def parse(payload: Payload) -> Understood:
