@@ -7,7 +7,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -18,10 +18,10 @@ import pyarrow as pa
 from msgspec import Struct
 
 from regstats import logfiles
-from regstats.database import connect_for_upkeep, read_parquet
+from regstats.database import connect_for_upkeep, literal, read_parquet
 from regstats.events import Delivery
 from regstats.logfiles import Advance
-from regstats.payloads import FIXED, is_known, kept_headers
+from regstats.payloads import DOWNLOADS, FIXED, is_known, kept_headers, parse, whose
 from regstats.privacy import OPEN, Privacy, redacted
 from regstats.sealing import Sealed, add, seal
 from regstats.store import Store
@@ -84,14 +84,35 @@ def import_file(path: Path, store: Store, intake: Intake, advance: Advance = lam
     before stays.
     """
     seal(store)  # so that all that is known is in parts
-    done, is_new = Imported(), False
+    done, is_new, told = Imported(), False, None
     with logfiles.opened(path, advance) as file:
         for batch in _batches(_deliveries(file, intake)):
+            told = _told_since(store, batch[0]) if told is None else told
             with store.exclusive():
                 fresh = batch if is_new else _unknown(store, batch)
-                done = done.plus(len(batch) - len(fresh), _added(store, fresh))
                 is_new = len(fresh) == len(batch)  # then all that comes after it is new, too
+                fresh = [one for one in fresh if not _is_told(one, told)]
+                done = done.plus(len(batch) - len(fresh), _added(store, fresh))
     return done
+
+
+def _told_since(store: Store, first: Delivery) -> dict[str, datetime]:
+    """Since when the registry itself tells of each action. Nothing if the first delivery of a file was not downloaded."""
+    files = [store.path_of(part) for part in store.manifest().parts if part.table == "events"]
+    if not files or not any(dialect.is_download for dialect in whose(first)):
+        return {}
+    with connect_for_upkeep(store.root) as connection:
+        rows = connection.sql(read_parquet(files, ["source", "dialect", "action", "timestamp"]))
+        live = rows.filter(
+            f"source = {literal(first.source)} and dialect not in ({', '.join(map(literal, DOWNLOADS))})"
+        )
+        return dict(live.aggregate("action, min(timestamp)").fetchall())
+
+
+def _is_told(delivery: Delivery, told: Mapping[str, datetime]) -> bool:
+    """Whether it was downloaded, and the registry has told of it itself: of all that is in it, if of the first."""
+    events = parse(delivery).events if told else []
+    return bool(events) and events[0].timestamp >= told.get(events[0].action, _LATEST)
 
 
 def _added(store: Store, deliveries: list[Delivery]) -> Sealed:

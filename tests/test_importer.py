@@ -3,8 +3,10 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
-from makers import NOW, envelope, make_event
+from foreign import harbor
+from makers import NOW, A, envelope, journalled, make_event
 
 from regstats import sealing
 from regstats.errors import InputError
@@ -221,3 +223,21 @@ def test_a_dialect_that_is_fixed(store, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b'{"detail": {"repository-name": "team/app", "image-tag": "1.0", "action-type": "PUSH"}}')
     assert 1 == import_file(path, store, Intake("aws", NOW, dialect="ecr")).events
+
+
+def test_an_audit_log_reaches_up_to_the_first_webhook(imported, store):
+    """Of each action: what the registry has told of itself is not counted again, nor if it is imported again."""
+
+    def at(minute):
+        return datetime(2026, 11, 20, 10, minute, tzinfo=UTC)
+
+    journalled(store, msgspec.json.encode(harbor("team/app", "1.0", A, "live", at(30), "harbor.artifact.pulled")[1]))
+    entry = {"username": "alice", "resource": "team/app:1.0", "resource_type": "artifact"}
+    entries = [
+        entry | {"operation": operation, "op_time": at(minute).isoformat(), "id": number}
+        for number, (operation, minute) in enumerate([("pull", 10), ("pull", 30), ("pull", 40), ("create", 50)])
+    ]
+    assert Imported(2, 2, 2, 0, 0) == imported(json.dumps(entries).encode())
+    assert Imported(0, 4, 0, 0, 0) == imported(json.dumps(entries).encode())
+    stats = Stats(store.root, now=NOW)
+    assert (2, 1) == (stats.pulls(interval="total")["pulls"].sum(), stats.pushes(interval="total")["pushes"].sum())

@@ -27,6 +27,9 @@ DIALECTS: dict[str, Dialect] = {
 SILENT = tuple(dialect.name for dialect in DIALECTS.values() if not dialect.reports_pulls)
 """Those whose registries do not tell of pulls."""
 
+DOWNLOADS = tuple(dialect.name for dialect in DIALECTS.values() if dialect.is_download)
+"""Those of what is downloaded, and not sent."""
+
 FIXED = "X-Regstats-Dialect"
 """The header that says whose payload it is, whatever it looks like: the settings say so of its source."""
 

@@ -77,6 +77,8 @@ class Dialect(NamedTuple):
     """What a payload says. Pure. No event, and no error, is a payload that says that nothing has happened."""
     reports_pulls: bool = False
     """Whether its registries tell of pulls at all. Where not, nobody can count them: metrics say NULL, not 0."""
+    is_download: bool = False
+    """Whether it is not sent, but downloaded: then it tells of what is sent, too, and only the time before counts."""
     people: tuple[str, ...] = ()
     """Where a payload names somebody, for `privacy`: `events.*.actor`, a text or an object with a name."""
     nobody: tuple[str, ...] = ()

@@ -62,4 +62,4 @@ def _user_agent(said: _Wire) -> str:
     return "/".join(parts) + (" (version check)" if said.action == "version_check" else "")
 
 
-DIALECT = Dialect(NAME, "Docker Hub's raw data", claims, parse, reports_pulls=True)
+DIALECT = Dialect(NAME, "Docker Hub's raw data", claims, parse, reports_pulls=True, is_download=True)

@@ -49,4 +49,4 @@ def parse(payload: Payload) -> Understood:
     ]  # fmt: skip
 
 
-DIALECT = Dialect(NAME, "Harbor's audit log", claims, parse, reports_pulls=True, people=("username",))
+DIALECT = Dialect(NAME, "Harbor's audit log", claims, parse, reports_pulls=True, is_download=True, people=("username",))
