@@ -97,7 +97,7 @@ def import_file(path: Path, store: Store, intake: Intake, advance: Advance = lam
 
 
 def _told_since(store: Store, first: Delivery) -> dict[str, datetime]:
-    """Since when the registry itself tells of each action. Nothing if the first delivery of a file was not downloaded."""
+    """Since when the registry itself tells of each action; nothing if the first delivery was not downloaded."""
     files = [store.path_of(part) for part in store.manifest().parts if part.table == "events"]
     if not files or not any(dialect.is_download for dialect in whose(first)):
         return {}
