@@ -453,6 +453,8 @@ def _counts(frame: pd.DataFrame, first: str, shown: dict[str, str], title: str, 
     """Counts over time, of all or of each group; of a whole window as a ranking. `first` is the first count."""
     keys, what = figures.keys_before(frame, first), figures.words(first).capitalize()
     by = f" by {', '.join(map(figures.words, keys))}" if keys else ""
+    if formats.total(frame[first]) is None:
+        return figures.figure(title or what + by, frame, style, nothing="Not reported by these registries.")
     if "period" not in frame:
         return figures.ranking(frame, keys, shown, title or what + by, style)
     if keys:

@@ -123,18 +123,20 @@ def shell() -> Any:
 
 
 def figure(
-    title: str, frame: pd.DataFrame, style: Look, *, rows: int | None = None, notes: Iterable[str] = ()
-) -> go.Figure:
+    title: str, frame: pd.DataFrame, style: Look, *, rows: int | None = None, notes: Iterable[str] = (),
+    nothing: str = "",
+) -> go.Figure:  # fmt: skip
     """An empty figure that says what it shows, of which window, and what is left out.
 
-    `rows` is the number of names down the side; without it, it is a series.
+    `rows` is the number of names down the side; without it, it is a series. `nothing` is why there is nothing to see.
     """
     below = " · ".join([*window(frame.attrs), *notes])
     above, plot = 84 if below else 56, 260 if rows is None else max(120, 26 * rows)
     drawing = go.Figure(layout={"template": _template(style), "title": {"text": title, "subtitle": {"text": below}}})
     drawing.update_layout(margin_t=above, height=above + plot + _BELOW + 34, legend_y=-_BELOW / plot)
-    if frame.empty:
-        drawing.add_annotation(text="Nothing in this window.", showarrow=False, font={"size": 15, "color": style.soft})
+    nothing = nothing or ("Nothing in this window." if frame.empty else "")
+    if nothing:
+        drawing.add_annotation(text=nothing, showarrow=False, font={"size": 15, "color": style.soft})
         drawing.update_annotations(xref="paper", yref="paper", x=0.5, y=0.5)
         drawing.update_layout(xaxis_visible=False, yaxis_visible=False)
     return drawing

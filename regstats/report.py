@@ -170,13 +170,19 @@ def as_markdown(briefing: Briefing) -> str:
     return "\n\n".join([*lines, f"Not counted: {formats.code(briefing.excluded)}"]) + "\n"
 
 
+def _told(fact: Fact) -> str:
+    if fact.value is None:
+        return f"{fact.name} {formats.said(fact.value)}"
+    return f"{formats.said(fact.value)} {fact.name} {_change(fact)}".rstrip()
+
+
 def as_summary(briefing: Briefing) -> str:
     """The same without tables: what stands in a mail, or in a chat that has none."""
     return "\n\n".join(_head(briefing)) + "\n"
 
 
 def _head(briefing: Briefing) -> list[str]:
-    facts = ", ".join(f"{formats.said(fact.value)} {fact.name} {_change(fact)}".rstrip() for fact in briefing.facts)
+    facts = ", ".join(map(_told, briefing.facts))
     sentences = "\n".join(f"- {_marked(sentence)}" for sentence in briefing.sentences)
     return [*_headed(briefing), facts, sentences]
 
