@@ -193,6 +193,20 @@ def test_the_use_of_repositories_is_counted(client, store, settings, published):
     assert 2 == numbers(client)["regstats_repositories"]
 
 
+def test_pulls_that_nobody_tells_of_are_not_there(client, store, settings, published):
+    """A registry that does not report them has a number of pushes, and none of pulls; once it does, it has both."""
+    upkeep = Upkeep(store, settings)
+    upkeep.report()
+    for tag in ("1", "2"):
+        push = {"repository": "team/app", "docker_url": "", "updated_tags": [tag]}
+        journalled(store, msgspec.json.encode(push), source="quay")
+        upkeep.report()
+    assert {"team/app": [2, 2]} == uses(client)
+    journalled(store, envelope(make_event()))
+    upkeep.report()
+    assert {"team/app": [1, 0, 2, 2]} == uses(client)
+
+
 def test_the_use_of_repositories_never_goes_down(client, store, settings, published):
     """Not even when retention drops what had been counted."""
     upkeep = Upkeep(store, msgspec.structs.replace(settings, retention=Retention(events="30d")), lambda: NOW)
