@@ -37,7 +37,9 @@ PODMAN = "containers/5.23.1 (github.com/containers/image)"
 
 def combined(request, status=200, size=500, *, at=AT, agent="skopeo/1.9.3", user="alice", address="192.0.2.7", end=""):
     """A line of nginx's combined format."""
-    return f'{address} - {user} [{at:%d/%b/%Y:%H:%M:%S +0000}] "{request} HTTP/1.1" {status} {size} "-" "{agent}"{end}\n'
+    return (
+        f'{address} - {user} [{at:%d/%b/%Y:%H:%M:%S +0000}] "{request} HTTP/1.1" {status} {size} "-" "{agent}"{end}\n'
+    )
 
 
 def path(reference="1.0", repository="team/app", what="manifests"):
@@ -80,7 +82,9 @@ def take(store, tmp_path):
 @pytest.fixture
 def events(store):
     def ask(columns="action, kind, repository, tag, digest, method", where="true"):
-        return Stats(store.root).sql(f"select {columns} from events where {where} order by timestamp, event_id").fetchall()
+        return (
+            Stats(store.root).sql(f"select {columns} from events where {where} order by timestamp, event_id").fetchall()
+        )
 
     return ask
 
@@ -107,7 +111,8 @@ REGISTRY = {
 }
 LOGRUS = (
     'time="2026-11-24T10:00:00.121462243Z" level=info msg="response completed" auth.user.name=alice '
-    'go.version=go1.19.8 http.request.host="registry.example:5000" http.request.id=3cff12b5-c4f9-4dec-b07e-908ca58e535b '
+    'go.version=go1.19.8 http.request.host="registry.example:5000" '
+    "http.request.id=3cff12b5-c4f9-4dec-b07e-908ca58e535b "
     "http.request.method=GET http.request.remoteaddr=192.0.2.7 http.request.uri=/v2/team/app/manifests/1.0 "
     f"http.request.useragent=skopeo/1.9.3 http.response.contenttype={MANIFEST} http.response.duration=3.570105ms "
     "http.response.status=200 http.response.written=582"
@@ -125,7 +130,8 @@ TRAEFIK = {
 CADDY = {
     "level": "info", "ts": 1795514400.121, "logger": "http.log.access", "msg": "handled request",
     "request": {"remote_ip": "192.0.2.7", "client_ip": "192.0.2.7", "proto": "HTTP/2.0", "method": "GET",
-                "host": "registry.example", "uri": "/v2/team/app/manifests/1.0", "headers": {"User-Agent": ["skopeo/1.9.3"]}},
+                "host": "registry.example", "uri": "/v2/team/app/manifests/1.0",
+                "headers": {"User-Agent": ["skopeo/1.9.3"]}},
     "user_id": "alice", "duration": 0.00357, "size": 582, "status": 200,
     "resp_headers": {"Content-Type": [MANIFEST], "Docker-Content-Digest": [A]},
 }  # fmt: skip
@@ -231,7 +237,10 @@ def test_which_requests_are_events(take, events):
     lines = [combined(line, status, at=AT + timedelta(minutes=2 * n)) for n, (line, status, _) in enumerate(REQUESTS)]
     (done,) = take("".join(lines))
     assert (0, len(REQUESTS) - done.events) == (done.bad, done.other)
-    seen = {int((moment - AT).total_seconds()) // 120: event for moment, *event in events("timestamp, action, kind, tag, digest")}
+    seen = {
+        int((moment - AT).total_seconds()) // 120: event
+        for moment, *event in events("timestamp, action, kind, tag, digest")
+    }
     for number, (line, status, event) in enumerate(REQUESTS):
         assert (event and list(event)) == seen.get(number), (line, status)
 
@@ -273,7 +282,9 @@ def test_lines_of_one_second_stay_in_order(take, store):
 def test_docker_asks_for_a_tag_with_head(take, events, store):
     """And then for the digest, and for that of its platform: one pull of the tag, which is an index."""
     take(head("1.0") + get(A) + get(B) + blob() + blob(C))
-    assert [("index", "1.0", A), ("index", None, A), ("manifest", None, B)] == events("kind, tag, digest", "kind <> 'blob'")
+    assert [("index", "1.0", A), ("index", None, A), ("manifest", None, B)] == events(
+        "kind, tag, digest", "kind <> 'blob'"
+    )
     assert ["('team/app', '1.0', 'pull_by_tag', 2)"] == counted(store)
 
 
@@ -297,7 +308,9 @@ def test_two_pulls_are_two(take, store):
     assert ["('team/app', '1', 'pull_by_tag', 1)", "('team/app', '2', 'pull_by_tag', 1)"] == counted(store)
 
 
-@pytest.mark.parametrize("other", [{"address": "192.0.2.8"}, {"user": "bob"}, {"agent": PODMAN}, {"at": AT + timedelta(seconds=61)}])
+@pytest.mark.parametrize(
+    "other", [{"address": "192.0.2.8"}, {"user": "bob"}, {"agent": PODMAN}, {"at": AT + timedelta(seconds=61)}]
+)
 def test_another_client_says_nothing(take, events, other):
     """Nor one more than a minute later."""
     take(head("1.0") + get(A, **other))
@@ -324,7 +337,7 @@ def test_what_was_pushed_by_tag_after_digests_is_an_index(take, events):
 
 
 def test_who_deletes_what_was_looked_up(take, events, store):
-    """skopeo asks for the tag, and deletes the digest that it was told: that was no pull."""
+    """Skopeo asks for the tag, and deletes the digest that it was told: that was no pull."""
     take(get("1.0") + combined(f"DELETE {path(A)}", 202))
     assert [("1.0", A), (None, A)] == events("tag, digest")
     assert ["('team/app', '1.0', 'lookup', 0)"] == counted(store)
@@ -381,7 +394,9 @@ def test_rotated_logs_in_any_order(take, events, store, tmp_path):
     assert counted(store) == counted(other)
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: pa.Codec("zstd").compress(data, asbytes=True)])
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: pa.Codec("zstd").compress(data, asbytes=True)]
+)
 def test_compressed(take, pack):
     """Found out by content. gzip in several pieces, too."""
     assert 2 == take(pack((get("1") + get("2")).encode()))[0].events
@@ -400,7 +415,8 @@ def traffic(seed, sessions=150):
         how = {"address": f"192.0.2.{chance.randrange(5)}", "agent": chance.choice(["skopeo/1.9.3", PODMAN])}
         some = chance.sample([A, B, C, D], 3)
         steps = chance.choice([[head("1"), get(some[0]), get(some[1]), blob(some[2])], [get("1"), blob(some[0])],
-                               [head("2")], [get("2"), get(some[0])], [put(some[0]), put("1")], [get("3")] * 2])  # fmt: skip
+                               [head("2")], [get("2"), get(some[0])], [put(some[0]), put("1")],
+                               [get("3")] * 2])  # fmt: skip
         for step in steps:
             at += timedelta(seconds=chance.choice([0, 0, 1, 30]))
             request, status = step.split('"')[1].removesuffix(" HTTP/1.1"), step.split('" ')[1][:3]
@@ -422,7 +438,7 @@ def test_where_a_batch_ends_changes_nothing(tmp_path, seed):
 
 
 def test_interrupted_and_done_again(tmp_path):
-    """kill -9 in the middle: what counts is whole, and the next import completes it."""
+    """Kill -9 in the middle: what counts is whole, and the next import completes it."""
     (tmp_path / "log").write_text(traffic(7, 4000))
     once = Store(tmp_path / "once", create=True)
     settings = Settings("default", NOW)
@@ -555,7 +571,7 @@ HOSTILE = [
     get(agent=r"\x22 200 0 \x22-\x22 \x22evil"),
     get(agent=r"a \"b\" c\\"),
     get(agent="'; drop table events; --"),
-    get(user='x [24/Nov/2026:10:00:00 +0000] GET /v2/a/manifests/1 200 0'),
+    get(user="x [24/Nov/2026:10:00:00 +0000] GET /v2/a/manifests/1 200 0"),
     get(agent="\x1b[31m"),
     get(agent="\u202e" * 50),
     get(agent="x" * 20_000),
@@ -581,17 +597,20 @@ def test_nothing_in_a_value_is_taken_for_a_key(take, events):
     assert [("team/app", evil)] == events("repository, user_agent")
 
 
-@pytest.mark.parametrize("garbage", [b"\xff\xfe\n", b"\0\0\n", b"{\n", b"[1]\n", b'{"a":1}\n', b"x" * 3_000_000 + b"\n", b'"\n',
-                                     b'1.2.3.4 - - [99/Nov/2026:99:00:00 +0000] "GET /v2/a/manifests/1 HTTP/1.1" 200 1\n'])  # fmt: skip
+GARBAGE = [b"\xff\xfe", b"\0\0", b"{", b"[1]", b'{"a":1}', b"x" * 3_000_000, b'"',
+           b'1.2.3.4 - - [99/Nov/2026:99:00:00 +0000] "GET /v2/a/manifests/1 HTTP/1.1" 200 1']  # fmt: skip
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
 def test_what_is_not_understood_is_kept(take, events, store, garbage):
     """In quarantine, once, with its reason and where it stood; everything else counts."""
-    text = get("1").encode() + garbage + get("2").encode()
+    text = get("1").encode() + garbage + b"\n" + get("2").encode()
     for known in (0, 2):
         (done,) = take(text, block=1 << 20)
         assert (3, 2 - known, known, 1, 0) == (done.lines, done.events, done.known, done.bad, done.other)
-    ((delivery, error, size),) = Stats(store.root).sql(
-        "select delivery_id, error, octet_length(body) from deliveries"
-    ).fetchall()
+    ((delivery, error, size),) = (
+        Stats(store.root).sql("select delivery_id, error, octet_length(body) from deliveries").fetchall()
+    )
     assert "access.log.0:2:" in delivery
     assert error
     assert size <= 65_536
@@ -613,7 +632,9 @@ def test_times_that_cannot_be_are_not_believed(take):
 def test_times_without_a_zone(take, events):
     """HAProxy writes its own; --tz says which that is."""
     take(HAPROXY, zone="Europe/Berlin")
-    assert [(AT - timedelta(hours=1) + timedelta(milliseconds=117),)] == [(t.replace(microsecond=t.microsecond // 1000 * 1000),) for (t,) in events("timestamp")]
+    assert [(AT - timedelta(hours=1) + timedelta(milliseconds=117),)] == [
+        (t.replace(microsecond=t.microsecond // 1000 * 1000),) for (t,) in events("timestamp")
+    ]
 
 
 # Files, commands
@@ -623,7 +644,12 @@ def test_payloads_are_no_logs(tmp_path):
     """Nor is anything else that is not understood."""
     (tmp_path / "payloads").write_bytes(envelope(make_event()))
     (tmp_path / "lines").write_bytes(json.dumps({"events": [make_event()]}).encode() + b"\ngarbage\n")
-    recorded = {"received_at": "2026-11-24T10:00:00Z", "method": "POST", "headers": {}, "body": envelope(make_event()).decode()}
+    recorded = {
+        "received_at": "2026-11-24T10:00:00Z",
+        "method": "POST",
+        "headers": {},
+        "body": envelope(make_event()).decode(),
+    }
     (tmp_path / "recorded").write_text(json.dumps(recorded))
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "garbage").write_bytes(b"garbage\n")
@@ -662,8 +688,8 @@ def test_the_command(tmp_path):
     (tmp_path / "payloads").write_bytes(envelope(make_event()))
     command = [sys.executable, "-m", "regstats", "import", "--data", "store"]
     said = subprocess.run(
-        [*command, "access.log", "payloads", "-"], cwd=tmp_path, input=get("2"), capture_output=True, text=True, check=True,
-        env=os.environ,
+        [*command, "access.log", "payloads", "-"], cwd=tmp_path, input=get("2"), capture_output=True, text=True,
+        check=True, env=os.environ,
     ).stdout.splitlines()  # fmt: skip
     assert [
         "payloads: 1 deliveries, 1 new events, 0 known already, 0 not understood",
@@ -674,7 +700,10 @@ def test_the_command(tmp_path):
     ] == said
 
 
-@pytest.mark.parametrize(("text", "meant"), [(r"\x22a\x5Cb", '"a\\b'), (r"a \"b\"", 'a "b"'), (r"\xc3\xa9", "é"), (r"\xff", "\ufffd"), ("\\", "\\")])
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [(r"\x22a\x5Cb", '"a\\b'), (r"a \"b\"", 'a "b"'), (r"\xc3\xa9", "é"), (r"\xff", "\ufffd"), ("\\", "\\")],
+)
 def test_what_is_escaped(text, meant):
     """As nginx and Apache do it."""
     assert meant == unescaped(text)

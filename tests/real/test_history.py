@@ -2,18 +2,19 @@
 
 import base64
 import http.client
-import json
 import re
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from conftest import PASSWORDS, Skopeo, podman_with
 from engines import NGINX_TEMPORARY, daemon, needs, run, without_tls
 from makers import INDEX, MANIFEST
 from servers import HOST, PATIENCE, free_port, listens, wait_until
+
+from regstats.cli import main
+from regstats.stats import Stats
 
 README = Path(__file__).parents[2] / "README.md"
 QUESTIONS = {
@@ -98,21 +99,19 @@ def work(proxy, skopeo, make_image, name):
 
 def told(data, columns=()):
     """What a store says to the questions, as text that can be compared."""
-    answers = []
-    for metric, (by, measures) in QUESTIONS.items():
-        command = [sys.executable, "-m", "regstats", metric, "--data", str(data), "--format", "json", "--interval", "total"]
-        by = ",".join([*by.split(","), *columns])
-        rows = json.loads(run(*command, "--by", by))
-        for row in rows:
-            values = [row[column] for column in (*by.split(","), *measures)]
-            if any(row[measure] for measure in measures):
-                answers.append(f"{metric} {values}")
+    stats, answers = Stats(data), []
+    for metric, (names, measures) in QUESTIONS.items():
+        by = [*names.split(","), *columns]
+        rows = getattr(stats, metric)(interval="total", by=by).to_dict("records")
+        rows = [row for row in rows if any(row[measure] for measure in measures)]
+        answers += [f"{metric} {[str(row[column]) for column in (*by, *measures)]}" for row in rows]
     return sorted(answers)
 
 
 def imported(data, *logs):
-    command = [sys.executable, "-m", "regstats", "import", "--data", str(data), *map(str, logs)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    done = CliRunner().invoke(main, ["import", "--data", str(data), *map(str, logs)])
+    assert 0 == done.exit_code, done.output
+    return done.output
 
 
 def logging(registry, formatter):
