@@ -37,6 +37,11 @@ _WRAPPINGS = {
     "prefix": f"regexp_replace(line, {literal('^(?:' + '|'.join(_PREFIXES) + ')')}, '')",
 }
 _LONGEST = 1 << 16
+_OF_INTEREST = (
+    "not understood or ((contains(line, '/manifests/') or contains(line, '/blobs/')) and "
+    "(contains(line, ' 20') or contains(line, ' 307') or contains(line, 'status')))"
+)
+"""Lines of which more has to be known. It is quickly seen that the others are no events."""
 _BELIEVABLE = (
     f"length(line) <= {_LONGEST} and coalesce(stamp between getvariable('earliest') and getvariable('latest'), false)"
 )
@@ -93,14 +98,16 @@ def _combined(*, at_start: bool) -> str:
 
 def _registry() -> str:
     """Three forms in one stream; each line is looked at as what it begins like."""
-    logrus = sql_text("logs/logrus").replace("{value}", _VALUE).replace("{any}", _ANY)
+    answered = "({which}) and ({all} or contains(line, 'status=20') or contains(line, 'status=307'))"
+    logrus = sql_text("logs/logrus").replace("{value}", _VALUE).replace("{any}", _ANY).replace("{which}", answered)
     forms = {
         "starts_with(line, 'time=\"')": logrus,
         "starts_with(line, '{')": _json(),
         "not starts_with(line, 'time=\"') and not starts_with(line, '{')": _combined(at_start=True),
     }
-    of_each = (text.replace("{lines}", f"(from {{lines}} where {which})") for which, text in forms.items())
-    return " union all by name ".join(f"({text})" for text in of_each)
+    of_each = (text.replace("{lines}", f"(from plain where {which})") for which, text in forms.items())
+    union = " union all by name ".join(f"({text})" for text in of_each)
+    return f"with plain as materialized (from {{lines}}) {union}"
 
 
 FORMATS: dict[str, tuple[Callable[[], str], str]] = {
@@ -122,15 +129,16 @@ def prepare(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
 def parse(connection: duckdb.DuckDBPyConnection, lines: pa.Table, shape: Shape, *, whole: bool = False) -> None:
     """Makes the table `parsed` of a table of lines with their numbers (`n`, `line`).
 
-    Of lines that are understood it has those that may be about manifests or blobs, without their text; or all, with it.
+    Of lines that are understood it has those that may be events, without their text; or all, with it.
     """
     unwrapped = _WRAPPINGS[shape.wrapping]
     if unwrapped.startswith("json"):
         unwrapped = f"case when json_valid(line) then {unwrapped} end"
     connection.register("read", lines)
     plain = f"(select n, replace({unwrapped}, chr(10), '') as line from read)"
-    which = "true" if whole else "not understood or contains(line, '/manifests/') or contains(line, '/blobs/')"
-    rows = FORMATS[shape.format][0]().replace("{lines}", plain).replace("{which}", which)
+    which = "true" if whole else _OF_INTEREST
+    rows = FORMATS[shape.format][0]().replace("{lines}", plain)
+    rows = rows.replace("{which}", which).replace("{all}", str(whole).lower())
     connection.execute(
         "create or replace temp table parsed as "
         f"select * replace (if(understood and {not whole}, null, line) as line), "

@@ -72,6 +72,18 @@ def test_images(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("taskset") is None or not Path("/usr/bin/time").exists(), reason="time not installed")
+def test_history(tmp_path):
+    """Every form of log is read, and both tables have their rows."""
+    command = [sys.executable, str(FOLDER / "bench_history.py"), "--output", str(tmp_path / "report.md")]
+    subprocess.run([*command, "--rounds", "1", "--requests", "2000"], check=True, capture_output=True)
+    tables = dict(_tables((tmp_path / "report.md").read_text()))
+    ways = {row["way"]: row["lines"] for row in tables["Ways"]}
+    assert 3 * int(ways["regstats, json"].replace(",", "")) == int(ways["regstats, registry"].replace(",", ""))
+    assert 4 <= len(tables["Targets"])
+
+
+@pytest.mark.slow
 def test_queries(tmp_path):
     """All that are asked, in a process each, give the same answers, of all and of 30 days; every table has its rows."""
     command = [sys.executable, str(FOLDER / "bench_queries.py"), "--output", str(tmp_path / "report.md"), "--warm"]

@@ -11,6 +11,15 @@ create macro go_duration(text) as (
       + 1000000 * try_cast(regexp_extract(text, '([0-9.]+)s$', 1) as double)
   end
 );
+create macro logrus_value(outside, quoted, key) as (
+  -- outside: a line of which a quote stands for each text in quotes; quoted: these texts.
+  case
+    when not contains(outside, key) then null
+    when starts_with(split_part(outside, key, 2), '"')
+      then quoted[1 + length(split_part(outside, key, 1)) - length(replace(split_part(outside, key, 1), '"', ''))]
+    else split_part(split_part(outside, key, 2), ' ', 1)
+  end
+);
 create macro in_path(uri) as (
   -- What is not escaped in a URI, and what was escaped because it stands in a log.
   case when contains(uri, '%') or contains(uri, '\') then try(url_decode(replace(uri, '\x', '%'))) else uri end
