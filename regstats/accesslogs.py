@@ -30,6 +30,7 @@ BLOCK = 16 << 20
 """Bytes of lines that are looked at together."""
 KEPT = 1000
 """So many lines of a file that are not understood are kept in quarantine; the others are only counted."""
+_ROTATED = 60  # seconds by which logs of a set may overlap
 _RICHEST = ("json", "registry", "combined", "haproxy")
 _SAMPLE = 1 << 18
 _LONGEST = 1 << 16  # bytes of a line in quarantine
@@ -54,6 +55,7 @@ class Imported(NamedTuple):
         moments = [moment for moment in (self.first, self.last, counts.first, counts.last) if moment is not None]
         return self._replace(
             lines=self.lines + counts.lines,
+            known=self.known + counts.known,
             bad=self.bad + counts.bad,
             first=min(moments, default=None),
             last=max(moments, default=None),
@@ -210,7 +212,7 @@ class _Import:
 
     def _begin(self, first: float, shape: Shape) -> None:
         """What goes on where the file before ended has to do with it; anything else has not."""
-        if shape.format != self._origin or first < self._log.horizon:
+        if shape.format != self._origin or first < self._log.horizon - _ROTATED:
             self.settle(all_of_it=True)
             self._log.forget()
             self._known.forget()

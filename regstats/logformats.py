@@ -143,7 +143,7 @@ def parse(connection: duckdb.DuckDBPyConnection, lines: pa.Table, shape: Shape, 
         "create or replace temp table parsed as "
         f"select * replace (if(understood and {not whole}, null, line) as line), "
         "if(understood, coalesce(nullif(request_id, ''), md5(line)), null) as name "
-        f"from (select * replace (understood and {_BELIEVABLE} as understood) from ({rows})) where {which}"
+        f"from (select * replace (understood and {_BELIEVABLE} as understood) from ({rows}))"
     )
     connection.unregister("read")
 

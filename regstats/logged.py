@@ -44,6 +44,8 @@ class Counts(NamedTuple):
     lines: int = 0
     bad: int = 0
     """Not understood."""
+    known: int = 0
+    """Of requests that another file had a moment ago."""
     first: datetime | None = None
     last: datetime | None = None
     """When the first and the last of the requests was, whatever was asked for."""
@@ -66,11 +68,12 @@ class Log:
         self._texts()
         parameters = {"file": position.file, "offset": position.offset}
         last = {"last_stamp": self._last_stamp, "last_rank": self._last_rank}
-        self._sql(f"insert into recent {sql_text('logs/fresh')}", **parameters, **last)
+        ((fresh,),) = self._sql(f"insert into recent {sql_text('logs/fresh')}", **parameters, **last).fetchall()
+        ((requests,),) = self._sql("select count(*) from requests").fetchall()
         self._remember(position)
         ((bad,),) = self._sql("select count(*) from parsed where not understood and line <> ''").fetchall()
         ((first, last),) = self._sql("select min(stamp), max(stamp) from parsed where understood").fetchall()
-        return Counts(lines.num_rows, bad, first, last)
+        return Counts(lines.num_rows, bad, requests - fresh, first, last)
 
     def bad(self, most: int) -> list[tuple[int, str]]:
         """Some of the lines just read that are not understood, with their numbers."""

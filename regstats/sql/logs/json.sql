@@ -25,3 +25,4 @@ from (select n, line,
   {request_id} as request_id, {media_type} as media_type, {sent_media_type} as sent_media_type, {digest} as digest,
   false as escaped, false as weak
 from (select n, line, try(json_extract_string(line, [{paths}])) as f from {lines}))
+where {which}
