@@ -214,7 +214,8 @@ Measured by `tests/bench/bench_history.py`: {requests:,} requests in each form o
 turn, on one core (`taskset -c 0`), with the start of the program. regstats reads the log, concludes what it does not
 say, and writes events into a store; goaccess reads it and writes a report. The registry's own log has three lines for a
 request.
-Beside other work on this machine the seconds of the processor say more than those on the clock.
+Beside other work on this machine the seconds of the processor say more than those on the clock. A size of less
+than what the benchmark itself takes is not seen: goaccess takes less than it says here.
 
 ## Targets
 
