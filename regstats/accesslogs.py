@@ -90,9 +90,9 @@ class Settings(NamedTuple):
     """One of `logformats.FORMATS`, or it is found out."""
     zone: str = "UTC"
     """Of times that do not say theirs."""
-    block: int = BLOCK
     privacy: Privacy = OPEN
     """What is kept of people."""
+    block: int = BLOCK
 
 
 def plan(paths: Iterable[Path], settings: Settings) -> list[Planned]:

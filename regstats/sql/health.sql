@@ -2,7 +2,7 @@
 -- Grain: one row per source, of what was received in the window; `journal` are lines of the journal that were torn and
 -- never acknowledged. Time zone: UTC.
 -- duplicates: events that came again; of deliveries that are kept, where older ones are not. lag: from the registry's
--- clock to receipt, in microseconds; the median is in whole milliseconds.
+-- clock to receipt, in microseconds; the median is in whole milliseconds. What was imported from logs was not delivered.
 -- reports_pulls: whether its registry tells of pulls at all; NULL if no event is known. gaps: silences longer than an hour and twice what is usual; usual is what nine in ten days do not exceed (days with
 -- deliveries; a silence belongs to the day it ends in).
 -- restarts: registry instances that began when another had ended; replicas side by side are none.
@@ -17,11 +17,13 @@ with minute as (
 event as (
   -- One row per delay in milliseconds: few again.
   select source, instance_id, timestamp_trusted, cast(floor((received_us - us) / 1000.0) as bigint) as delay,
-    count(*) as events, count(*) filter (where received_us >= (select min(first_us) from minute)) as delivered,
+    count(*) as events,
+    count(*) filter (where received_us >= (select min(first_us) from minute) and dialect <> 'log') as delivered,
     min(us) as first_us, max(us) as last_us, max(received_us - us) as longest,
     bool_or(dialect not in ({silent_dialects})) as reports_pulls
   from (
-    select source, dialect, us, epoch_us(received_at) as received_us, received_at as timestamp, timestamp_trusted, instance_id
+    select source, dialect, us, epoch_us(received_at) as received_us, received_at as timestamp,
+      timestamp_trusted and dialect <> 'log' as timestamp_trusted, instance_id
     from events
   ) as e
   where {places} and {received}

@@ -55,12 +55,11 @@ select
   case
     when kind = 'blob' or regexp_matches(media_type, '^application/vnd\.(docker|oci)\.') then media_type
   end as media_type,
-  size, a.text as actor, d.text as client_address, u.text as user_agent, u.client, u.client_version, h.text as registry,
+  size, a.text as actor, d.text as client_address, u.text as user_agent, u.client, u.client_version, if(contains(i.host, '\'), null, i.host) as registry,
   request_id, hash(repository, a.text, d.text, u.text) as client_key, false as settled, $file as file, n as number,
   stamp, rank
 from identified as i
 left join texts as a on i.actor = a.raw and i.escaped = a.escaped
-left join texts as h on i.host = h.raw and i.escaped = h.escaped
 left join agents as u on i.agent = u.raw and i.escaped = u.escaped
 left join addresses as d on i.address = d.raw and i.escaped = d.escaped
-where not exists (from recent as r where r.event_id = i.event_id)
+where i.event_id not in (select event_id from recent)

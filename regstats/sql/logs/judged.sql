@@ -7,7 +7,8 @@
 -- told. Who asks for a tag and then deletes a digest was told that one. A manifest that another one follows before any
 -- blob is an index, and so is what is pushed by tag after something that the same client pushed by digest.
 with heard as (
-  select * from recent
+  select n, us, ended_us, client_key, method, action, kind, tag, reference, digest
+  from recent
   where not weak or (object, us // 2000000) not in (
     -- The registry's own line says more than the one of its access log.
     select (object, us // 2000000 + b) from recent, (values (-1), (0), (1)) as near(b) where not weak

@@ -13,7 +13,6 @@ raw as (
   select * exclude (method, uri), split_part(target, '?', 1) as raw_path,
     case when contains(target, '/blobs/uploads/') then split_part(target, '?', 2) else '' end as query
   from told
-  where is_request
 ),
 path as (select *, in_path(raw_path) as path from raw),
 ending as (select *, split_part(path, '/', -1) as last from path),
@@ -39,14 +38,12 @@ action as (
       when what = '/blobs/uploads' and status = '201' and verb in ('PUT', 'POST') then 'push'
     end as action
   from object
-  where what is not null and start > 0
 ),
 referred as (
   select *,
     case when what = '/blobs/uploads' then regexp_extract(query, '(?:^|&)(?:digest|mount)=([^&]+)', 1) else last end
       as raw_reference
   from action
-  where action is not null
 ),
 decoded as (select *, in_path(raw_reference) as reference from referred),
 meaning as (
@@ -54,7 +51,7 @@ meaning as (
 )
 select
   n, name, weak, escaped, resolution, at_start, epoch_us(stamp) as stamp,
-  least(greatest(coalesce(duration, 0), 0), 86400000000) as duration, action, kind, verb as method,
+  cast(least(greatest(coalesce(duration, 0), 0), 86400000000) as bigint) as duration, action, kind, verb as method,
   hash(verb, target) as object,
   repository, reference, is_digest,
   case
@@ -73,6 +70,6 @@ select
   nullif(nullif(host, ''), '-') as host,
   nullif(request_id, '') as request_id,
   -- A filter here would be pushed down to where all of the above is worked out twice.
-  regexp_full_match(repository, '[a-z0-9]+(?:[._/-]+[a-z0-9]+)*') and length(repository) <= 255
+  is_request and action is not null and start > 0 and regexp_full_match(repository, '[a-z0-9]+(?:[._/-]+[a-z0-9]+)*') and length(repository) <= 255
     and (is_digest or (kind = 'manifest' and regexp_full_match(reference, '\w[\w.-]{0,127}'))) as is_valid
 from meaning

@@ -24,7 +24,7 @@ create macro in_path(uri) as (
   -- What is not escaped in a URI, and what was escaped because it stands in a log.
   case when contains(uri, '%') or contains(uri, '\') then try(url_decode(replace(uri, '\x', '%'))) else uri end
 );
-create table recent (
+create temp table recent (
   n bigint, event_id varchar, name varchar, occurrence bigint, weak boolean, us bigint, ended_us bigint,
   action varchar, kind varchar, method varchar, object ubigint, repository varchar, reference varchar, tag varchar,
   digest varchar, from_repository varchar, media_type varchar, size bigint, actor varchar, client_address varchar,
