@@ -96,14 +96,14 @@ WORK = {
 @pytest.mark.parametrize("work", WORK)
 def test_stopped_at_any_step(copies, monkeypatch, work, reason):
     """Readers see everything in between; then the collector goes on, and all is well."""
-    for store in at_every_step(copies, WORK[work], reason, stride=2 if work == "seal" else 8):
+    for store in at_every_step(copies, WORK[work], reason, stride=4 if work == "seal" else 12):
         assert (EVENT_IDS, DELIVERIES) == counted(store)
         is_well(store, monkeypatch)
 
 
 def test_checked_after_a_seal_was_stopped(copies):
     """Parts that do not count yet are no problem, and `--repair` does not take in what is sealed again afterwards."""
-    for store in at_every_step(copies, seal):
+    for store in at_every_step(copies, seal, stride=2):
         assert [] == [finding for finding in check(store, NOW) if finding.is_problem]
         check(store, NOW, repair=True)
         seal(store)
@@ -121,7 +121,7 @@ def test_stopped_while_the_quarantine_is_taken_up(copies, monkeypatch, work):
     """Its events count before or after, never twice."""
     dialect = Dialect("new", "Something new", lambda payload: "not" in payload.keys, learnt)
     monkeypatch.setitem(payloads.DIALECTS, "new", dialect)
-    for store in at_every_step(copies, work, stride=4):
+    for store in at_every_step(copies, work, stride=8):
         ids, deliveries = counted(store)
         assert DELIVERIES == deliveries
         assert ids in (EVENT_IDS, sorted([*EVENT_IDS, "learnt"]))

@@ -1,5 +1,6 @@
 """The benchmarks, short: that they run, and that what they compare is equal. How fast they are is not tested."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from regstats.compact import compact
 FOLDER = Path(__file__).parent
 MISSING_FOR_WEB = [program for program in ("ab", "chromium", "chromedriver") if shutil.which(program) is None]
 MISSING_FOR_IMAGES = [program for program in ("dockerd", "docker-registry", "skopeo") if shutil.which(program) is None]
+seldom = pytest.mark.skipif(not os.environ.get("STRESS"), reason="takes half a minute: with STRESS=1")
+"""Of what is drawn and shown the tests of pages and reports say enough: these two only with the long ones."""
 MISSING = [program for program in ("ab", "nginx", "docker-registry") if shutil.which(program) is None]
 
 
@@ -42,6 +45,7 @@ def test_store(tmp_path):
 
 
 @pytest.mark.slow
+@seldom
 def test_reports(tmp_path):
     """Of both stores, and every window that was asked for."""
     command = [sys.executable, str(FOLDER / "bench_report.py"), "--output", str(tmp_path / "report.md")]
@@ -153,6 +157,7 @@ def test_collector(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.real
+@seldom
 @pytest.mark.skipif(bool(MISSING_FOR_WEB), reason=f"{' and '.join(MISSING_FOR_WEB)} not installed")
 def test_web(tmp_path):
     """All questions are answered, alone and beside deliveries, all charts are drawn, and every table has its rows."""
