@@ -466,7 +466,12 @@ def test_a_registry_with_tokens(with_tokens, tmp_path):
     assert "1 copied." in images(
         "copy", "team/app:1.0", "--to", f"{with_tokens.address}/again", *alice, "--yes", input=USERS["alice"]
     )
-    asked = [sorted(scopes) for user, scopes in with_tokens.service.asked if user == "alice"]
+    # In which order a registry names several rights is chance.
+    asked = [
+        sorted(scope.replace("push,pull", "pull,push") for scope in scopes)
+        for user, scopes in with_tokens.service.asked
+        if user == "alice"
+    ]
     assert ["repository:again/team/app:pull,push", "repository:team/app:pull"] in asked
     wrong = images("ls", *alice, "--brief", status=1, input="wrong")
     assert [
