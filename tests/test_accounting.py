@@ -355,7 +355,7 @@ def test_the_accounting_is_that_of_the_oracle(tmp_path_factory, events):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_database")
-@settings(max_examples=300 if os.environ.get("STRESS") else 40)
+@settings(max_examples=300 if os.environ.get("STRESS") else 20)
 @given(events=streams(), batches=st.integers(1, 4), closed=st.lists(st.integers(0, 4), max_size=4))
 def test_dates_that_are_accounted_for_beforehand_have_the_same_pulls(tmp_path_factory, events, batches, closed):
     """Whenever it is done between the batches, on both sides of midnight, with events that come late."""

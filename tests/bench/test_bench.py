@@ -19,8 +19,8 @@ from regstats.compact import compact
 FOLDER = Path(__file__).parent
 MISSING_FOR_WEB = [program for program in ("ab", "chromium", "chromedriver") if shutil.which(program) is None]
 MISSING_FOR_IMAGES = [program for program in ("dockerd", "docker-registry", "skopeo") if shutil.which(program) is None]
-seldom = pytest.mark.skipif(not os.environ.get("STRESS"), reason="takes half a minute: with STRESS=1")
-"""Of what is drawn and shown the tests of pages and reports say enough: these two only with the long ones."""
+seldom = pytest.mark.skipif(not os.environ.get("STRESS"), reason="takes long: with STRESS=1")
+"""Of what pages, reports and metrics say there are tests enough: these only with the long ones."""
 MISSING = [program for program in ("ab", "nginx", "docker-registry") if shutil.which(program) is None]
 
 
@@ -88,6 +88,7 @@ def test_history(tmp_path):
 
 
 @pytest.mark.slow
+@seldom
 def test_queries(tmp_path):
     """All that are asked, in a process each, give the same answers, of all and of 30 days; every table has its rows."""
     command = [sys.executable, str(FOLDER / "bench_queries.py"), "--output", str(tmp_path / "report.md"), "--warm"]

@@ -160,8 +160,10 @@ def finished(engine, place):
     assert 5 <= len(there) < len(FEW)
     images("push", *SOME, "--registry", place.address, "--engine", engine.host, "--yes")
     assert sorted(FEW) == sorted(at(place))
-    written = place.manifests_written()
-    assert [1] * len(there) == [written.count(name) for name in there]
+    written = [place.manifests_written().count(name) for name in there]
+    # A registry that is killed may have written its last manifest, and not said so in its log any more.
+    assert 1 == max(written)
+    assert sum(written) >= len(there) - 1
 
 
 @pytest.mark.slow
