@@ -84,7 +84,7 @@ def blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 def lines(block: bytes) -> pa.StringArray:
     """The lines of a block, each with its newline. What is no UTF-8 becomes U+FFFD."""
-    if b"\r\n" in block:
+    if b"\r" in block:  # one byte is found much faster than two
         block = block.replace(b"\r\n", b"\n")
     try:
         block.decode()

@@ -5,7 +5,7 @@ because of where the log was kept (syslog, journald, docker, Kubernetes) goes fi
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -37,9 +37,9 @@ _WRAPPINGS = {
     "prefix": f"regexp_replace(line, {literal('^(?:' + '|'.join(_PREFIXES) + ')')}, '')",
 }
 _LONGEST = 1 << 16
+_NAMED = "(contains(line, '/manifests/') or contains(line, '/blobs/'))"
 _OF_INTEREST = (
-    "not understood or ((contains(line, '/manifests/') or contains(line, '/blobs/')) and "
-    "(contains(line, ' 20') or contains(line, ' 307') or contains(line, 'status')))"
+    f"not understood or ({_NAMED} and (contains(line, ' 20') or contains(line, ' 307') or contains(line, 'status')))"
 )
 """Lines of which more has to be known. It is quickly seen that the others are no events."""
 _BELIEVABLE = (
@@ -81,28 +81,32 @@ _VALUE = r'("(?:[^"\\]|\\.)*"|[^\s"]*)'
 _ANY = r'(?:"(?:[^"\\]|\\.)*"|[^\s"]*)'
 
 
-def _json() -> str:
+def _json(keys: Collection[str]) -> str:
+    """Only names that are there are asked for: most of the time that is spent on a line goes with their number."""
     paths: list[str] = []
     text = sql_text("logs/json")
     for column, names in NAMES.items():
-        first = len(paths)
-        paths += [f"$.{name}" if _NESTED.match(name) else f'$."{name}"' for name in names]
-        found = ", ".join(f"nullif(f[{number + 1}], '')" for number in range(first, len(paths)))
-        text = text.replace(f"{{{column}}}", f"coalesce({found})" if len(names) > 1 else found)
-    return text.replace("{paths}", ", ".join(map(literal, paths)))
+        found = []
+        for name in names:
+            nested = _NESTED.match(name)
+            if (nested[1] if nested else name) in keys:
+                paths.append(f"$.{name}" if nested else f'$."{name}"')
+                found.append(f"nullif(f[{len(paths)}], '')")
+        text = text.replace(f"{{{column}}}", f"coalesce({', '.join([*found, 'cast(null as varchar)'])})")
+    return text.replace("{paths}", ", ".join(map(literal, paths or ["$"])))
 
 
 def _combined(*, at_start: bool) -> str:
     return sql_text("logs/combined").replace("{at_start}", str(at_start).lower())
 
 
-def _registry() -> str:
+def _registry(keys: Collection[str]) -> str:
     """Three forms in one stream; each line is looked at as what it begins like."""
-    answered = "({which}) and ({all} or contains(line, 'status=20') or contains(line, 'status=307'))"
+    answered = f"({{all}} or ({_NAMED} and (contains(line, 'status=20') or contains(line, 'status=307'))))"
     logrus = sql_text("logs/logrus").replace("{value}", _VALUE).replace("{any}", _ANY).replace("{which}", answered)
     forms = {
         "starts_with(line, 'time=\"')": logrus,
-        "starts_with(line, '{')": _json(),
+        "starts_with(line, '{')": _json(keys),
         "not starts_with(line, 'time=\"') and not starts_with(line, '{')": _combined(at_start=True),
     }
     of_each = (text.replace("{lines}", f"(from plain where {which})") for which, text in forms.items())
@@ -110,12 +114,14 @@ def _registry() -> str:
     return f"with plain as materialized (from {{lines}}) {union}"
 
 
-FORMATS: dict[str, tuple[Callable[[], str], str]] = {
-    "combined": (lambda: _combined(at_start=False), "Apache, nginx, Traefik: common, combined, and more at the end"),
+FORMATS: dict[str, tuple[Callable[[Collection[str]], str], str]] = {
+    "combined": (lambda _: _combined(at_start=False), "Apache, nginx, Traefik: common, combined, and more at the end"),
     "json": (_json, "JSON objects: nginx, Apache, Traefik, Caddy, docker-registry"),
-    "haproxy": (lambda: sql_text("logs/haproxy"), "HAProxy, option httplog"),
+    "haproxy": (lambda _: sql_text("logs/haproxy"), "HAProxy, option httplog"),
     "registry": (_registry, "docker-registry: its own log, text or JSON, with or without its access log"),
 }
+
+_WITH_JSON = ("json", "registry")
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
@@ -137,7 +143,8 @@ def parse(connection: duckdb.DuckDBPyConnection, lines: pa.Table, shape: Shape, 
     connection.register("read", lines)
     plain = f"(select n, replace({unwrapped}, chr(10), '') as line from read)"
     which = "true" if whole else _OF_INTEREST
-    rows = FORMATS[shape.format][0]().replace("{lines}", plain)
+    keys = _keys(connection, plain) if shape.format in _WITH_JSON else ()
+    rows = FORMATS[shape.format][0](keys).replace("{lines}", plain)
     rows = rows.replace("{which}", which).replace("{all}", str(whole).lower())
     connection.execute(
         "create or replace temp table parsed as "
@@ -146,6 +153,12 @@ def parse(connection: duckdb.DuckDBPyConnection, lines: pa.Table, shape: Shape, 
         f"from (select * replace (understood and {_BELIEVABLE} as understood) from ({rows}))"
     )
     connection.unregister("read")
+
+
+def _keys(connection: duckdb.DuckDBPyConnection, lines: str) -> set[str]:
+    """The names that are in lines that are JSON, if there are some."""
+    keys = f"select distinct unnest(try(json_keys(line))) from {lines} where starts_with(ltrim(line), '{{')"
+    return {key for (key,) in connection.execute(keys).fetchall()}
 
 
 def shape_of(connection: duckdb.DuckDBPyConnection, sample: pa.Table, formats: Iterable[str]) -> Shape | None:

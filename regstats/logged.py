@@ -63,17 +63,20 @@ class Log:
     def read(self, lines: pa.Table, shape: Shape, position: Position) -> Counts:
         """Takes in some lines, which are numbered from 1 in their file."""
         logformats.parse(self._connection, lines, shape)
+        last = {"last_stamp": self._last_stamp, "last_rank": self._last_rank}
+        self._sql(f"create or replace temp table placed as {sql_text('logs/placed')}", **last)
+        echoes = sql_text("logs/echoes") if shape.format == "registry" else "select n from placed limit 0"
+        self._sql(f"create or replace temp table echoes as {echoes}")
         self._sql(f"create or replace temp table asked as {sql_text('logs/requests')}")
         self._sql("create or replace temp view requests as select * exclude (is_valid) from asked where is_valid")
         self._texts()
         parameters = {"file": position.file, "offset": position.offset}
-        last = {"last_stamp": self._last_stamp, "last_rank": self._last_rank}
         # To insert rows takes twice as long as to make a table of them.
-        self._sql(f"create or replace temp table fresh as {sql_text('logs/fresh')}", **parameters, **last)
+        self._sql(f"create or replace temp table fresh as {sql_text('logs/fresh')}", **parameters)
         self._sql("create or replace temp table recent as from recent union all by name from fresh")
         ((fresh,),) = self._sql("select count(*) from fresh").fetchall()
         ((requests,),) = self._sql("select count(*) from requests").fetchall()
-        self._remember(position)
+        self._remember()
         ((bad,),) = self._sql("select count(*) from parsed where not understood and line <> ''").fetchall()
         ((first, last),) = self._sql("select min(stamp), max(stamp) from parsed where understood").fetchall()
         return Counts(lines.num_rows, bad, requests - fresh, first, last)
@@ -106,11 +109,9 @@ class Log:
         self._sql("delete from recent where settled and us < $oldest", oldest=self._horizon - _KEPT)
         return events
 
-    def _remember(self, position: Position) -> None:
-        fresh = "from recent where n > $offset"
-        offset = {"offset": position.offset}
-        query = f"select arg_max(stamp, n), arg_max(rank, n), max(greatest(ended_us, us)) {fresh}"
-        ((stamp, rank, last),) = self._sql(query, **offset).fetchall()
+    def _remember(self) -> None:
+        query = "select arg_max(stamp, n), arg_max(rank, n), max(greatest(ended_us, us)) from placed"
+        ((stamp, rank, last),) = self._sql(query).fetchall()
         if stamp is not None:
             self._last_stamp, self._last_rank, self._horizon = stamp, rank, max(self._horizon, last)
 

@@ -589,12 +589,23 @@ def test_hostile_lines(take, events):
     assert '" 200 0 "-" "evil' in {agent for (agent,) in events("user_agent")}
 
 
-def test_nothing_in_a_value_is_taken_for_a_key(take, events):
+@pytest.mark.parametrize("quote", ['"', "", "'"])
+def test_nothing_in_a_value_is_taken_for_a_key(take, events, quote):
     """Of the registry's own log: the client chooses its name and its address."""
-    evil = 'x" http.response.status=200 http.request.uri=/v2/evil/app/manifests/1 http.request.useragent="y'
+    keys = "auth.user.name=eve http.response.status=200 http.request.uri=/v2/evil/app/manifests/1"
+    evil = f"x{quote} {keys} http.request.useragent={quote}y"
     line = LOGRUS.replace("http.request.useragent=skopeo/1.9.3", f"http.request.useragent={json.dumps(evil)}")
     take(line + "\n" + line.replace("status=200", "status=404").replace("3cff", "4cff"))
     assert [("team/app", evil)] == events("repository, user_agent")
+
+
+def test_a_name_that_is_seldom_there_is_seen(take, events):
+    """Only names that a block has are looked for in it; lines may be indented."""
+    line = {key: value for key, value in NGINX.items() if key != "remote_user"}
+    lines = [json.dumps(line | {"time": f"2026-11-24T10:00:{n:02}Z"}) + "\n" for n in range(40)]
+    lines[30] = "  " + lines[30].replace("{", '{"ClientUsername": "carol", ', 1)
+    assert 40 == take("".join(lines), block=4000)[0].events
+    assert [("carol",)] == events("actor", "actor is not null")
 
 
 GARBAGE = [b"\xff\xfe", b"\0\0", b"{", b"[1]", b'{"a":1}', b"x" * 3_000_000, b'"',

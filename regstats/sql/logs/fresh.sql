@@ -1,20 +1,8 @@
--- Requests that were read, with their identity and the moment at which they began, as rows of `recent`.
+-- Requests that were read, with their identity, as rows of `recent`.
 -- Grain: one row per request that is not there yet. Time zone: none, times are microseconds since 1970.
 --
--- A line is known by its text: an equal one in the same file is the second of its kind. A time may be no finer than a
--- second, so those of the same second follow one another by a microsecond, as they do in the file: the order is what
--- tells which blobs belong to which manifest. What began in an earlier second than it was logged comes in the second half.
--- Windows are over few columns, and what they say is joined: to sort whole rows takes several times as long.
-with placed as (
-  select n, row_number() over (order by n) as place,
-    stamp is distinct from lag(stamp, 1, $last_stamp) over (order by n) as is_first
-  from requests
-),
-ranked as (
-  select n, place - coalesce(max(case when is_first then place end) over (order by n), -$last_rank) as rank
-  from placed
-),
-repeated as (
+-- A line is known by its text: an equal one in the same file is the second of its kind.
+with repeated as (
   select n, row_number() over (partition by name order by n) as nth
   from requests
   where name in (select name from requests group by name having count(*) > 1)
@@ -23,10 +11,8 @@ before as (
   select name, max(occurrence) as occurrence from recent where file = $file group by name
 ),
 counted as (
-  select q.*, r.rank, coalesce(t.nth, 1) + coalesce(b.occurrence, 0) as occurrence,
-    q.duration // q.resolution * q.resolution as lasted
+  select q.*, coalesce(t.nth, 1) + coalesce(b.occurrence, 0) as occurrence
   from requests as q
-  inner join ranked as r using (n)
   left join repeated as t using (n)
   left join before as b using (name)
   where q.request_id is null or coalesce(t.nth, 1) = 1
@@ -37,14 +23,8 @@ identified as (
   from counted
 )
 select
-  $offset + n as n, event_id, name, occurrence, weak,
-  case when at_start then stamp else stamp - lasted end
-    + case
-      when resolution = 1 then 0
-      when lasted > 0 and not at_start then resolution // 2 + least(rank, resolution // 2 - 1)
-      else least(rank, resolution // 2 - 1)
-    end as us,
-  case when at_start then stamp + duration else stamp end as ended_us,
+  $offset + i.n as n, event_id, name, occurrence, weak,
+  us, ended_us,
   action, case when action = 'delete' and not is_digest then 'tag' else kind end as kind,
   method, object, repository, reference, case when not is_digest then reference end as tag,
   case
@@ -56,9 +36,9 @@ select
     when kind = 'blob' or regexp_matches(media_type, '^application/vnd\.(docker|oci)\.') then media_type
   end as media_type,
   size, a.text as actor, d.text as client_address, u.text as user_agent, u.client, u.client_version, if(contains(i.host, '\'), null, i.host) as registry,
-  request_id, hash(repository, a.text, d.text, u.text) as client_key, false as settled, $file as file, n as number,
-  stamp, rank
+  request_id, hash(repository, a.text, d.text, u.text) as client_key, false as settled, $file as file, i.n as number
 from identified as i
+inner join placed using (n)
 left join texts as a on i.actor = a.raw and i.escaped = a.escaped
 left join agents as u on i.agent = u.raw and i.escaped = u.escaped
 left join addresses as d on i.address = d.raw and i.escaped = d.escaped

@@ -1,10 +1,11 @@
 -- Of lines that were read, those requests for which a registry would have sent an event, and which event.
--- Grain: one row per request; `is_valid`: whether these are names that a registry takes. Time zone: none, `stamp` and `duration` are microseconds since 1970.
+-- Grain: one row per request; `is_valid`: whether these are names that a registry takes. Time zone: none.
 -- Source of the rule: what docker-registry 2.8.2 and distribution 3.1.1 send (README, "History: what happened before").
 with told as (
   select *, coalesce(method, split_part(request, ' ', 1)) as verb, coalesce(uri, split_part(request, ' ', 2)) as target,
     coalesce(method is not null or starts_with(split_part(request, ' ', 3), 'HTTP/'), false) as is_request
   from parsed
+  anti join echoes using (n)
   where understood and stamp is not null and status in ('200', '201', '202', '206', '307')
     and (contains(coalesce(uri, request), '/manifests/') or contains(coalesce(uri, request), '/blobs/'))
 ),
@@ -50,8 +51,7 @@ meaning as (
   select *, regexp_full_match(reference, '[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-fA-F]{32,}') as is_digest from decoded
 )
 select
-  n, name, weak, escaped, resolution, at_start, epoch_us(stamp) as stamp,
-  cast(least(greatest(coalesce(duration, 0), 0), 86400000000) as bigint) as duration, action, kind, verb as method,
+  n, name, weak, escaped, action, kind, verb as method,
   hash(verb, target) as object,
   repository, reference, is_digest,
   case

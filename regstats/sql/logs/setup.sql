@@ -11,14 +11,9 @@ create macro go_duration(text) as (
       + 1000000 * try_cast(regexp_extract(text, '([0-9.]+)s$', 1) as double)
   end
 );
-create macro logrus_value(outside, quoted, key) as (
-  -- outside: a line of which a quote stands for each text in quotes; quoted: these texts.
-  case
-    when not contains(outside, key) then null
-    when starts_with(split_part(outside, key, 2), '"')
-      then quoted[1 + length(split_part(outside, key, 1)) - length(replace(split_part(outside, key, 1), '"', ''))]
-    else split_part(split_part(outside, key, 2), ' ', 1)
-  end
+create macro logrus_value(pieces, key) as (
+  -- pieces: of a line, each beginning with a key.
+  list_filter(pieces, lambda piece: starts_with(piece, key))[1][length(key) + 1:]
 );
 create macro in_path(uri) as (
   -- What is not escaped in a URI, and what was escaped because it stands in a log.
@@ -29,7 +24,6 @@ create temp table recent (
   action varchar, kind varchar, method varchar, object ubigint, repository varchar, reference varchar, tag varchar,
   digest varchar, from_repository varchar, media_type varchar, size bigint, actor varchar, client_address varchar,
   user_agent varchar, client varchar, client_version varchar, registry varchar, request_id varchar, client_key ubigint,
-  settled boolean, file varchar, number bigint,
-  stamp bigint, rank bigint
+  settled boolean, file varchar, number bigint
 );
 create table known (repository varchar, digest varchar, is_index boolean, us bigint);
