@@ -81,32 +81,17 @@ _VALUE = r'("(?:[^"\\]|\\.)*"|[^\s"]*)'
 _ANY = r'(?:"(?:[^"\\]|\\.)*"|[^\s"]*)'
 
 
-def _json(keys: Collection[str]) -> str:
-    """Only names that are there are asked for: most of the time that is spent on a line goes with their number."""
-    paths: list[str] = []
-    text = sql_text("logs/json")
-    for column, names in NAMES.items():
-        found = []
-        for name in names:
-            nested = _NESTED.match(name)
-            if (nested[1] if nested else name) in keys:
-                paths.append(f"$.{name}" if nested else f'$."{name}"')
-                found.append(f"nullif(f[{len(paths)}], '')")
-        text = text.replace(f"{{{column}}}", f"coalesce({', '.join([*found, 'cast(null as varchar)'])})")
-    return text.replace("{paths}", ", ".join(map(literal, paths or ["$"])))
-
-
 def _combined(*, at_start: bool) -> str:
     return sql_text("logs/combined").replace("{at_start}", str(at_start).lower())
 
 
-def _registry(keys: Collection[str]) -> str:
+def _registry() -> str:
     """Three forms in one stream; each line is looked at as what it begins like."""
     answered = f"({{all}} or ({_NAMED} and (contains(line, 'status=20') or contains(line, 'status=307'))))"
     logrus = sql_text("logs/logrus").replace("{value}", _VALUE).replace("{any}", _ANY).replace("{which}", answered)
     forms = {
         "starts_with(line, 'time=\"')": logrus,
-        "starts_with(line, '{')": _json(keys),
+        "starts_with(line, '{')": sql_text("logs/json"),
         "not starts_with(line, 'time=\"') and not starts_with(line, '{')": _combined(at_start=True),
     }
     of_each = (text.replace("{lines}", f"(from plain where {which})") for which, text in forms.items())
@@ -114,14 +99,12 @@ def _registry(keys: Collection[str]) -> str:
     return f"with plain as materialized (from {{lines}}) {union}"
 
 
-FORMATS: dict[str, tuple[Callable[[Collection[str]], str], str]] = {
-    "combined": (lambda _: _combined(at_start=False), "Apache, nginx, Traefik: common, combined, and more at the end"),
-    "json": (_json, "JSON objects: nginx, Apache, Traefik, Caddy, docker-registry"),
-    "haproxy": (lambda _: sql_text("logs/haproxy"), "HAProxy, option httplog"),
+FORMATS: dict[str, tuple[Callable[[], str], str]] = {
+    "combined": (lambda: _combined(at_start=False), "Apache, nginx, Traefik: common, combined, and more at the end"),
+    "json": (lambda: sql_text("logs/json"), "JSON objects: nginx, Apache, Traefik, Caddy, docker-registry"),
+    "haproxy": (lambda: sql_text("logs/haproxy"), "HAProxy, option httplog"),
     "registry": (_registry, "docker-registry: its own log, text or JSON, with or without its access log"),
 }
-
-_WITH_JSON = ("json", "registry")
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
@@ -143,8 +126,9 @@ def parse(connection: duckdb.DuckDBPyConnection, lines: pa.Table, shape: Shape, 
     connection.register("read", lines)
     plain = f"(select n, replace({unwrapped}, chr(10), '') as line from read)"
     which = "true" if whole else _OF_INTEREST
-    keys = _keys(connection, plain) if shape.format in _WITH_JSON else ()
-    rows = FORMATS[shape.format][0](keys).replace("{lines}", plain)
+    rows = FORMATS[shape.format][0]().replace("{lines}", plain)
+    if "{paths}" in rows:
+        rows = _named(rows, _keys(connection, plain))
     rows = rows.replace("{which}", which).replace("{all}", str(whole).lower())
     connection.execute(
         "create or replace temp table parsed as "
@@ -159,6 +143,20 @@ def _keys(connection: duckdb.DuckDBPyConnection, lines: str) -> set[str]:
     """The names that are in lines that are JSON, if there are some."""
     keys = f"select distinct unnest(try(json_keys(line))) from {lines} where starts_with(ltrim(line), '{{')"
     return {key for (key,) in connection.execute(keys).fetchall()}
+
+
+def _named(text: str, keys: Collection[str]) -> str:
+    """With the names that are there: most of the time that is spent on a line goes with the number of names."""
+    paths: list[str] = []
+    for column, names in NAMES.items():
+        found = []
+        for name in names:
+            nested = _NESTED.match(name)
+            if (nested[1] if nested else name) in keys:
+                paths.append(f"$.{name}" if nested else f'$."{name}"')
+                found.append(f"nullif(f[{len(paths)}], '')")
+        text = text.replace(f"{{{column}}}", f"coalesce({', '.join([*found, 'cast(null as varchar)'])})")
+    return text.replace("{paths}", ", ".join(map(literal, paths or ["$"])))
 
 
 def shape_of(connection: duckdb.DuckDBPyConnection, sample: pa.Table, formats: Iterable[str]) -> Shape | None:

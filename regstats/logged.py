@@ -65,8 +65,6 @@ class Log:
         logformats.parse(self._connection, lines, shape)
         last = {"last_stamp": self._last_stamp, "last_rank": self._last_rank}
         self._sql(f"create or replace temp table placed as {sql_text('logs/placed')}", **last)
-        echoes = sql_text("logs/echoes") if shape.format == "registry" else "select n from placed limit 0"
-        self._sql(f"create or replace temp table echoes as {echoes}")
         self._sql(f"create or replace temp table asked as {sql_text('logs/requests')}")
         self._sql("create or replace temp view requests as select * exclude (is_valid) from asked where is_valid")
         self._texts()

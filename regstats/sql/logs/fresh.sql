@@ -23,8 +23,7 @@ identified as (
   from counted
 )
 select
-  $offset + i.n as n, event_id, name, occurrence, weak,
-  us, ended_us,
+  $offset + i.n as n, event_id, name, occurrence, i.weak, us, ended_us,
   action, case when action = 'delete' and not is_digest then 'tag' else kind end as kind,
   method, object, repository, reference, case when not is_digest then reference end as tag,
   case

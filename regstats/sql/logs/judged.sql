@@ -9,11 +9,7 @@
 with heard as (
   select n, us, ended_us, client_key, method, action, kind, tag, reference, digest
   from recent
-  where not weak or (object, us // 2000000) not in (
-    -- The registry's own line says more than the one of its access log (as in echoes.sql).
-    select (object, us // 2000000 + b) from recent, (values (-1), (0), (1)) as near(b)
-    where not weak and (select bool_or(weak) from recent)
-  )
+  anti join echoes('recent') using (n)
 ),
 told as (
   select n, us, client_key, method, action, kind, tag, reference, digest,

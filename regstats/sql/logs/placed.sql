@@ -1,11 +1,12 @@
--- When requests began and ended of which lines were read, and how they follow one another.
+-- Of lines that were read: which request each is of, when it began and ended, and how they follow one another.
 -- Grain: one row per line of `parsed` that is understood. Time zone: none, times are microseconds since 1970.
 --
 -- A time may be no finer than a second, so those of the same second follow one another by a microsecond, as they do in
 -- the file: the order is what tells which blobs belong to which manifest. What began in an earlier second than it was
 -- logged comes in the second half.
 with timed as (
-  select n, epoch_us(stamp) as stamp, resolution, at_start,
+  select n, weak, hash(verb_of(method, request), target_of(uri, request)) as object,
+    epoch_us(stamp) as stamp, resolution, at_start,
     cast(least(greatest(coalesce(duration, 0), 0), 86400000000) as bigint) as duration
   from parsed
   where understood and stamp is not null
@@ -21,7 +22,7 @@ ranked as (
   from numbered
 )
 select
-  n, stamp, rank,
+  n, weak, object, stamp, rank,
   case when at_start then stamp else stamp - lasted end
     + case
       when resolution = 1 then 0

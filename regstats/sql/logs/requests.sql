@@ -2,10 +2,10 @@
 -- Grain: one row per request; `is_valid`: whether these are names that a registry takes. Time zone: none.
 -- Source of the rule: what docker-registry 2.8.2 and distribution 3.1.1 send (README, "History: what happened before").
 with told as (
-  select *, coalesce(method, split_part(request, ' ', 1)) as verb, coalesce(uri, split_part(request, ' ', 2)) as target,
+  select *, verb_of(method, request) as verb, target_of(uri, request) as target,
     coalesce(method is not null or starts_with(split_part(request, ' ', 3), 'HTTP/'), false) as is_request
   from parsed
-  anti join echoes using (n)
+  anti join echoes('placed') using (n)
   where understood and stamp is not null and status in ('200', '201', '202', '206', '307')
     and (contains(coalesce(uri, request), '/manifests/') or contains(coalesce(uri, request), '/blobs/'))
 ),
@@ -52,7 +52,6 @@ meaning as (
 )
 select
   n, name, weak, escaped, action, kind, verb as method,
-  hash(verb, target) as object,
   repository, reference, is_digest,
   case
     when action = 'mount' then nullif(in_path(regexp_extract(query, '(?:^|&)from=([^&]+)', 1)), '')

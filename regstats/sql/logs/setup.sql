@@ -19,6 +19,18 @@ create macro in_path(uri) as (
   -- What is not escaped in a URI, and what was escaped because it stands in a log.
   case when contains(uri, '%') or contains(uri, '\') then try(url_decode(replace(uri, '\x', '%'))) else uri end
 );
+create macro verb_of(method, request) as coalesce(method, split_part(request, ' ', 1));
+create macro target_of(uri, request) as coalesce(uri, split_part(request, ' ', 2));
+create macro echoes(requests) as table (
+  -- Lines of docker-registry's access log that say again what its own log, within 2 to 4 s, says better: of a table of
+  -- requests. Most logs have none; then nothing is looked for.
+  select n
+  from query_table(requests)
+  where weak and (object, us // 2000000) in (
+    select (object, us // 2000000 + b) from query_table(requests), (values (-1), (0), (1)) as near(b)
+    where not weak and (select bool_or(weak) from query_table(requests))
+  )
+);
 create temp table recent (
   n bigint, event_id varchar, name varchar, occurrence bigint, weak boolean, us bigint, ended_us bigint,
   action varchar, kind varchar, method varchar, object ubigint, repository varchar, reference varchar, tag varchar,
