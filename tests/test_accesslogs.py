@@ -550,9 +550,12 @@ def test_two_logs_of_the_same_requests(take, events):
 @pytest.mark.parametrize("own", [LOGRUS, json.dumps(REGISTRY)])
 def test_the_registrys_access_log_says_it_again(take, events, own):
     """In the same stream: its own line says more. Where there is only the access log, that counts."""
-    twice = own + "\n" + get(user="-")
-    assert (1, 0, 0) == take(twice)[0][1:4]
-    assert [(MANIFEST,)] == events("media_type")
+    own = own.replace("10:00:00.12", "10:00:01.99")
+    twice = own + "\n" + get(user="-", at=AT + timedelta(seconds=2))
+    for block in (len(own) + 10, 1 << 20):  # the second has both
+        done = take(twice, block=block, format="registry")[0]
+        assert (1, 0) == (done.events + done.known, done.bad)
+        assert [(MANIFEST,)] == events("media_type")
     quiet = 'time="2026-11-24T09:00:00Z" level=warning msg="No HTTP secret provided"\n'
     assert 1 == take(quiet + get("5", at=AT + timedelta(hours=1)), format="registry")[0].events
 
@@ -599,6 +602,13 @@ def test_nothing_in_a_value_is_taken_for_a_key(take, events, quote):
     assert [("team/app", evil)] == events("repository, user_agent")
 
 
+def test_values_of_the_registrys_own_log(take, events):
+    """A name with a space in it stands in quotes; what stands behind the last key is not part of its value."""
+    line = LOGRUS.replace("auth.user.name=alice", 'auth.user.name="alice b"')
+    take(f"{line} instance.id=1 service=registry version=3.1.1")
+    assert [("alice b", "skopeo/1.9.3", 582)] == events("actor, user_agent, size")
+
+
 def test_a_name_that_is_seldom_there_is_seen(take, events):
     """Only names that a block has are looked for in it; lines may be indented."""
     line = {key: value for key, value in NGINX.items() if key != "remote_user"}
@@ -606,6 +616,13 @@ def test_a_name_that_is_seldom_there_is_seen(take, events):
     lines[30] = "  " + lines[30].replace("{", '{"ClientUsername": "carol", ', 1)
     assert 40 == take("".join(lines), block=4000)[0].events
     assert [("carol",)] == events("actor", "actor is not null")
+
+
+def test_line_ends_of_windows_make_no_other_lines(take):
+    """What was imported before is known, however its lines end."""
+    text = get("1") + get("2")
+    assert (2, 0) == take(text)[0][1:3]
+    assert (0, 2) == take(text.replace("\n", "\r\n"))[0][1:3]
 
 
 GARBAGE = [b"\xff\xfe", b"\0\0", b"{", b"[1]", b'{"a":1}', b"x" * 3_000_000, b'"',
