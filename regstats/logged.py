@@ -22,8 +22,10 @@ NAME = "log"
 """The dialect of what comes out of logs."""
 
 _SECOND = 1_000_000  # microseconds
-_WAIT = 125 * _SECOND
-"""A request that took a minute may say something about one a minute before it; and lines are not quite in order."""
+_LATE = 65 * _SECOND
+"""How much later than it began a request may be read: it took a minute, and lines are not quite in order."""
+_WAIT = _LATE + 60 * _SECOND
+"""It may say something about one a minute before it."""
 _KEPT = _WAIT + 135 * _SECOND
 
 _ESCAPED = re.compile(r"((?:\\x[0-9A-Fa-f]{2})+)|\\(.)", re.DOTALL)
@@ -98,9 +100,7 @@ class Log:
         """The events of which all is known that will be, or of all requests; `_…` are not columns of events."""
         horizon = self._horizon if all_of_it else self._horizon - _WAIT
         self._sql(f"create or replace temp table judged as {sql_text('logs/judged')}")
-        self._sql(
-            f"insert into known {sql_text('logs/learnt')}", last=self._horizon - (0 if all_of_it else 5 * _SECOND)
-        )
+        self._sql(f"insert into known {sql_text('logs/learnt')}", last=self._horizon - (0 if all_of_it else _LATE))
         parameters = {"source": source, "now": self._now, "horizon": horizon}
         events = self._connection.sql(sql_text("logs/settled"), params=parameters).to_arrow_table()
         self._sql("update recent set settled = true where not settled and us <= $horizon", horizon=horizon)
