@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any, NamedTuple
 from zoneinfo import available_timezones
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -26,7 +26,7 @@ from regstats.parts import EVENTS, Part
 from regstats.privacy import OPEN, Privacy
 from regstats.store import Store
 
-BLOCK = 16 << 20
+BLOCK = 24 << 20
 """Bytes of lines that are looked at together."""
 KEPT = 1000
 """So many lines of a file that are not understood are kept in quarantine; the others are only counted."""
@@ -61,9 +61,9 @@ class Imported(NamedTuple):
             last=max(moments, default=None),
         )
 
-    def with_events(self, number: int, *, known: bool) -> "Imported":
-        """With some events more."""
-        return self._replace(known=self.known + number) if known else self._replace(events=self.events + number)
+    def with_events(self, number: int, new: int) -> "Imported":
+        """With some events more, of which some are new."""
+        return self._replace(events=self.events + new, known=self.known + number - new)
 
     @property
     def other(self) -> int:
@@ -151,10 +151,10 @@ def _called(path: Path) -> str:
     return "stdin" if path == STDIN else str(path)
 
 
-def _numbered(block: bytes, before: int) -> pa.Table:
+def _numbered(block: bytes | bytearray, before: int) -> pa.Table:
     """Lines with their numbers."""
     lines = logfiles.lines(block)
-    return pa.table({"n": np.arange(before + 1, before + len(lines) + 1), "line": lines})
+    return pa.table({"n": pa.arange(before + 1, before + len(lines) + 1), "line": lines})
 
 
 def import_logs(
@@ -223,14 +223,14 @@ class _Import:
         events = _masked(self._log.settle(self._settings.source, all_of_it=all_of_it), self._settings.privacy)
         with self._store.exclusive():
             known = self._known.among(events, self._origin)
-            is_known = pc.is_in(events["_n"], value_set=pa.array(list(known), pa.int64()))
-            parts = list(self._written(events.filter(pc.invert(is_known)) if known else events))
+            fresh = events.filter(pc.invert(pc.is_in(events["_n"], value_set=pa.array(known)))) if known else events
+            parts = list(self._written(fresh))
             if parts:
                 self._store.commit(add=parts)
-        found = pa.table({"file": events["_file"], "is_known": is_known}).group_by(["file", "is_known"])
-        for row in found.aggregate([([], "count_all")]).to_pylist():
-            path = self._paths[row["file"]]
-            self.done[path] = self.done[path].with_events(row["count_all"], known=row["is_known"])
+        there, new = Counter(events["_file"].to_pylist()), Counter(fresh["_file"].to_pylist())
+        for file, number in there.items():
+            path = self._paths[file]
+            self.done[path] = self.done[path].with_events(number, new[file])
 
     def _written(self, events: pa.Table) -> Iterator[Part]:
         """New events as parts, one per date."""

@@ -21,6 +21,7 @@ LONGEST = 1 << 20
 """Bytes of the longest line that is kept whole. Of a longer one its beginning is."""
 
 _BLOCK = 1 << 20
+_INLINE = 12  # bytes of a text that a view has in itself
 _ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
 
 Advance = Callable[[int], object]
@@ -68,28 +69,40 @@ def opened(path: Path, advance: Advance = lambda _: None) -> Iterator[Any]:
         raise InputError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
 
 
-def blocks(file: BinaryIO, size: int) -> Iterator[bytes]:
+def blocks(file: Any, size: int) -> Iterator[bytearray]:
     """All of it, about so many bytes at a time, each ending with a line."""
-    rest = b""
-    while data := file.read(size):
-        end = data.rfind(b"\n") + 1
-        if not end:
-            rest = (rest + data)[:LONGEST]
-            continue
-        yield rest + data[:end]
-        rest = data[end:]
-    if rest:
-        yield rest + b"\n"
+    while True:
+        block = bytearray(size)  # into which the rest of its last line fits, mostly, without a copy of all of it
+        del block[file.readinto(block) :]
+        if not block:
+            return
+        if not block.endswith(b"\n"):
+            block += file.readline(LONGEST)
+            while not block.endswith(b"\n") and (more := file.readline(LONGEST)):
+                block += more[-1:] if more.endswith(b"\n") else b""
+        yield block if block.endswith(b"\n") else block + b"\n"
 
 
-def lines(block: bytes) -> pa.StringArray:
-    """The lines of a block, each with its newline. What is no UTF-8 becomes U+FFFD."""
+def lines(block: bytes | bytearray) -> pa.StringViewArray:
+    """The lines of a block, without copying them. What is no UTF-8 becomes U+FFFD.
+
+    Source of the layout: the Arrow columnar format, "Variable-size Binary View Layout".
+    """
     if b"\r" in block:  # one byte is found much faster than two
         block = block.replace(b"\r\n", b"\n")
     try:
         block.decode()
     except UnicodeDecodeError:
         block = block.decode(errors="replace").encode()
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")).astype(np.int32) + 1
-    offsets = np.concatenate([np.zeros(1, np.int32), ends])
-    return pa.Array.from_buffers(pa.string(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(block)])
+    text = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(text == ord("\n"))
+    starts = np.concatenate([np.zeros(1, ends.dtype), ends[:-1] + 1])
+    views = np.zeros((len(ends), 4), np.int32)
+    views[:, 0] = ends - starts
+    is_short = views[:, 0] <= _INLINE
+    long = starts[~is_short]
+    views[~is_short, 1] = np.ndarray(max(len(text) - 3, 0), np.int32, block, strides=(1,))[long]  # how each begins
+    views[~is_short, 3] = long
+    for at in np.flatnonzero(is_short & (views[:, 0] > 0)):
+        views[at, 1:] = np.frombuffer(block[starts[at] : ends[at]].ljust(_INLINE, b"\0"), np.int32)
+    return pa.Array.from_buffers(pa.string_view(), len(ends), [None, pa.py_buffer(views), pa.py_buffer(block)])

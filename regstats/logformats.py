@@ -37,7 +37,11 @@ _WRAPPINGS = {
     "prefix": f"regexp_replace(line, {literal('^(?:' + '|'.join(_PREFIXES) + ')')}, '')",
 }
 _LONGEST = 1 << 16
-_NAMED = "(contains(line, '/manifests/') or contains(line, '/blobs/'))"
+_NAMED = (
+    "(contains(line, '/manifests/') or (contains(line, '/blobs/') and (not contains(line, '/blobs/uploads/')"
+    " or contains(line, 'digest=') or contains(line, 'mount='))))"
+)
+"""Of an upload, only the request that ends it says which blob it was."""
 _OF_INTEREST = (
     f"not understood or ({_NAMED} and (contains(line, ' 20') or contains(line, ' 307') or contains(line, 'status')))"
 )
@@ -85,13 +89,17 @@ def _combined(*, at_start: bool) -> str:
     return sql_text("logs/combined").replace("{at_start}", str(at_start).lower())
 
 
+def _json() -> str:
+    return sql_text("logs/json").replace("{named}", f"({{all}} or {_NAMED})")
+
+
 def _registry() -> str:
     """Three forms in one stream; each line is looked at as what it begins like."""
     answered = f"({{all}} or ({_NAMED} and (contains(line, 'status=20') or contains(line, 'status=307'))))"
     logrus = sql_text("logs/logrus").replace("{value}", _VALUE).replace("{any}", _ANY).replace("{which}", answered)
     forms = {
         "starts_with(line, 'time=\"')": logrus,
-        "starts_with(line, '{')": sql_text("logs/json"),
+        "starts_with(line, '{')": _json(),
         "not starts_with(line, 'time=\"') and not starts_with(line, '{')": _combined(at_start=True),
     }
     of_each = (text.replace("{lines}", f"(from plain where {which})") for which, text in forms.items())
@@ -101,7 +109,7 @@ def _registry() -> str:
 
 FORMATS: dict[str, tuple[Callable[[], str], str]] = {
     "combined": (lambda: _combined(at_start=False), "Apache, nginx, Traefik: common, combined, and more at the end"),
-    "json": (lambda: sql_text("logs/json"), "JSON objects: nginx, Apache, Traefik, Caddy, docker-registry"),
+    "json": (_json, "JSON objects: nginx, Apache, Traefik, Caddy, docker-registry"),
     "haproxy": (lambda: sql_text("logs/haproxy"), "HAProxy, option httplog"),
     "registry": (_registry, "docker-registry: its own log, text or JSON, with or without its access log"),
 }
@@ -122,9 +130,9 @@ def parse(connection: duckdb.DuckDBPyConnection, lines: pa.Table, shape: Shape, 
     """
     unwrapped = _WRAPPINGS[shape.wrapping]
     if unwrapped.startswith("json"):
-        unwrapped = f"case when json_valid(line) then {unwrapped} end"
+        unwrapped = f"case when json_valid(line) then replace({unwrapped}, chr(10), '') end"
     connection.register("read", lines)
-    plain = f"(select n, replace({unwrapped}, chr(10), '') as line from read)"
+    plain = f"(select n, {unwrapped} as line from read)"
     which = "true" if whole else _OF_INTEREST
     rows = FORMATS[shape.format][0]().replace("{lines}", plain)
     if "{paths}" in rows:

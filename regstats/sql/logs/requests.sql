@@ -17,7 +17,7 @@ raw as (
 ),
 path as (select *, in_path(raw_path) as path from raw),
 ending as (select *, split_part(path, '/', -1) as last from path),
-middle as (select *, path[1:length(path) - length(last) - 1] as before from ending),
+middle as (select *, left(path, length(path) - length(last) - 1) as before from ending),
 object as (
   select *, strpos(before, '/v2/') as start,
     case
@@ -28,7 +28,7 @@ object as (
   from middle
 ),
 action as (
-  select *, before[start + 4:length(before) - length(what)] as repository,
+  select *, substring(before, start + 4, length(before) - length(what) - start - 3) as repository,
     case when what = '/manifests' then 'manifest' else 'blob' end as kind,
     case
       when what <> '/blobs/uploads' and verb in ('GET', 'HEAD')
@@ -70,5 +70,6 @@ select
   nullif(request_id, '') as request_id,
   -- A filter here would be pushed down to where all of the above is worked out twice.
   is_request and action is not null and start > 0 and regexp_full_match(repository, '[a-z0-9]+(?:[._/-]+[a-z0-9]+)*') and length(repository) <= 255
-    and (is_digest or (kind = 'manifest' and regexp_full_match(reference, '\w[\w.-]{0,127}'))) as is_valid
+    and case when is_digest then true when kind = 'manifest' then regexp_full_match(reference, '\w[\w.-]{0,127}') else false end
+    as is_valid
 from meaning

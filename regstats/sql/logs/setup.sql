@@ -11,6 +11,13 @@ create macro go_duration(text) as (
       + 1000000 * try_cast(regexp_extract(text, '([0-9.]+)s$', 1) as double)
   end
 );
+create macro json_stamp(began, seconds, written) as coalesce(
+  try_cast(began as timestamptz),
+  to_timestamp(try_cast(seconds as double)),
+  try_cast(written as timestamptz),
+  try_strptime(written, '%d/%b/%Y:%H:%M:%S %z'),
+  to_timestamp(try_cast(written as double))
+);
 create macro logrus_value(pieces, key) as (
   -- pieces: of a line, each beginning with a key.
   list_filter(pieces, lambda piece: starts_with(piece, key))[1][length(key) + 1:]
