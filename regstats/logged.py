@@ -71,15 +71,15 @@ class Log:
         self._sql("create or replace temp view requests as select * exclude (is_valid) from asked where is_valid")
         self._texts()
         parameters = {"file": position.file, "offset": position.offset}
+        before = self._count("recent")
         # To insert rows takes twice as long as to make a table of them.
-        self._sql(f"create or replace temp table fresh as {sql_text('logs/fresh')}", **parameters)
-        self._sql("create or replace temp table recent as from recent union all by name from fresh")
-        ((fresh,),) = self._sql("select count(*) from fresh").fetchall()
-        ((requests,),) = self._sql("select count(*) from requests").fetchall()
+        fresh = f"(from recent) union all by name ({sql_text('logs/fresh')})"
+        self._sql(f"create or replace temp table recent as {fresh}", **parameters)
+        known = self._count("requests") - (self._count("recent") - before)
         self._remember()
         ((bad,),) = self._sql("select count(*) from parsed where not understood and line <> ''").fetchall()
         ((first, last),) = self._sql("select min(stamp), max(stamp) from parsed where understood").fetchall()
-        return Counts(lines.num_rows, bad, requests - fresh, first, last)
+        return Counts(lines.num_rows, bad, known, first, last)
 
     def bad(self, most: int) -> list[tuple[int, str]]:
         """Some of the lines just read that are not understood, with their numbers."""
@@ -134,6 +134,10 @@ class Log:
         for number, column in enumerate(columns):
             rows[column] = pa.array([row[number] for row in made], pa.string())
         self._connection.register(name, pa.table(rows))
+
+    def _count(self, table: str) -> int:
+        ((number,),) = self._sql(f"select count(*) from {table}").fetchall()
+        return int(number)
 
     def _sql(self, query: str, **parameters: Any) -> duckdb.DuckDBPyConnection:
         return self._connection.execute(query, parameters)
