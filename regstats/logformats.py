@@ -149,7 +149,8 @@ def parse(connection: duckdb.DuckDBPyConnection, lines: pa.Table, shape: Shape, 
 
 def _keys(connection: duckdb.DuckDBPyConnection, lines: str) -> set[str]:
     """The names that are in lines that are JSON, if there are some."""
-    keys = f"select distinct unnest(try(json_keys(line))) from {lines} where starts_with(ltrim(line), '{{')"
+    is_object = "starts_with(line, '{') or starts_with(ltrim(line), '{')"  # the first is enough, nearly always
+    keys = f"select distinct unnest(try(json_keys(line))) from {lines} where {is_object}"
     return {key for (key,) in connection.execute(keys).fetchall()}
 
 

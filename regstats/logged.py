@@ -77,8 +77,10 @@ class Log:
         self._sql(f"create or replace temp table recent as {fresh}", **parameters)
         known = self._count("requests") - (self._count("recent") - before)
         self._remember()
-        ((bad,),) = self._sql("select count(*) from parsed where not understood and line <> ''").fetchall()
-        ((first, last),) = self._sql("select min(stamp), max(stamp) from parsed where understood").fetchall()
+        ((bad, first, last),) = self._sql(
+            "select count(*) filter (not understood and line <> ''), min(stamp) filter (understood), "
+            "max(stamp) filter (understood) from parsed"
+        ).fetchall()
         return Counts(lines.num_rows, bad, known, first, last)
 
     def bad(self, most: int) -> list[tuple[int, str]]:
