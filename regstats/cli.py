@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from regstats import config, configuring, deploying, diagnosing, imaging, options, reporting
+from regstats import config, configuring, deploying, diagnosing, hosting, imaging, options, reporting
 from regstats.errors import ConfigError, ParameterError, RegstatsError
 from regstats.metrics import METRICS, Metric
 from regstats.parameters import HELP
@@ -396,6 +396,8 @@ def _metric_command(name: str, metric: Metric) -> None:
 
 for _name, _metric in METRICS.items():
     _metric_command(_name, _metric)
+for _command in hosting.COMMANDS:
+    configuring.configuration.add_command(_command)
 _GROUPS = (deploying.deploy, imaging.images, configuring.configuration)
 for _command in (reporting.report, reporting.alert, reporting.outbox, diagnosing.doctor, *_GROUPS):
     main.add_command(_command)

@@ -30,7 +30,8 @@ def _quoted(value: object) -> object:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else value
 
 
-def _print(template: str, **values: Any) -> None:
+def print_template(template: str, **values: Any) -> None:
+    """Prints a text of `templates/config` with what is chosen."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -170,7 +171,7 @@ def config_registry(endpoint: _Endpoint, **values: Any) -> None:
     \b
     Example: (umask 077; regstats config registry --storage /srv/registry > config.yml)
     """
-    _print("registry.yml", **endpoint.values(), **values)
+    print_template("registry.yml", **endpoint.values(), **values)
 
 
 @configuration.command("nginx")
@@ -212,7 +213,7 @@ def config_nginx(upstream: Checked, certificate: str | None, key: str | None, **
     if bool(certificate) != bool(key):
         raise ParameterError("--certificate and --key are only of use together.")
     name = Checked(re.sub(r"\W+", "-", f"registry-{upstream}").strip("-"))  # of several each has its own
-    _print("nginx.conf", certificate=certificate, key=key, upstream=upstream, name=name, **values)
+    print_template("nginx.conf", certificate=certificate, key=key, upstream=upstream, name=name, **values)
 
 
 @configuration.command("mirror")
@@ -254,11 +255,13 @@ def config_mirror(
     """
     upstream = upstream or (_ITS_REGISTRY if registry == _DOCKER_HUB else f"https://{registry}")
     if client == "registry":
-        _print("mirror.yml", **endpoint.values(), upstream=upstream, addr=addr, storage=storage)
+        print_template("mirror.yml", **endpoint.values(), upstream=upstream, addr=addr, storage=storage)
         return
     if client == "dockerd":
         if registry != _DOCKER_HUB:
             raise ParameterError(f"dockerd asks mirrors for images of {_DOCKER_HUB} only, not of {registry}.")
         click.echo((resources.files("regstats") / "templates/config/daemon.txt").read_text(encoding="utf-8"), err=True)
     mirror = mirror_url or f"http://{addr}"
-    _print(_CLIENTS[client], mirror=mirror, place=mirror.partition("//")[2], registry=registry, upstream=upstream)
+    print_template(
+        _CLIENTS[client], mirror=mirror, place=mirror.partition("//")[2], registry=registry, upstream=upstream
+    )

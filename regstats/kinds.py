@@ -97,6 +97,17 @@ def _registry(value: str) -> Checked:
     return Checked(value)
 
 
+def _named(pattern: str, what: str) -> Callable[[str], Checked]:
+    """Only text of a certain form, in which nothing has to be quoted."""
+
+    def understand(value: str) -> Checked:
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(f"is not {what}")
+        return Checked(value)
+
+    return understand
+
+
 def _url(value: str) -> str:
     found = _URL.fullmatch(value)
     if found is None or not _is_host(found[1]) or not _is_port(found[2]):
@@ -114,3 +125,17 @@ NETWORK = Kind("NETWORK", _network)
 SERVER_NAME = Kind("NAME", _server_name)
 REGISTRY = Kind("NAME", _registry)
 URL = Kind("URL", _url)
+PATH = Kind("PATH", _named(r"(/[\w.@+-]+)+", "a path that begins with / and is made of letters, digits and ._@+-"))
+USER = Kind("NAME", _named(r"[a-z_][a-z0-9_-]{0,30}", "the name of a user, such as regstats"))
+IMAGE = Kind(
+    "IMAGE",
+    _named(
+        r"[a-z0-9][a-z0-9._-]*(:[0-9]{1,5}(?=/))?(/[a-z0-9][a-z0-9._-]*)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?",
+        "the name of an image, such as registry.example:5000/team/app:1.2",
+    ),
+)
+LABEL = Kind(
+    "NAME",
+    _named(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?", "a name of Kubernetes: small letters, digits and -, such as regstats"),
+)
+SIZE = Kind("SIZE", _named(r"[1-9][0-9]{0,5}(Mi|Gi|Ti)", "a size, such as 500Mi or 20Gi"))

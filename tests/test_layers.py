@@ -27,7 +27,7 @@ ORDER = """
     answers openapi api badges assets views explore deployed pages web app upkeep server demo
     notebooks lab notebook_report
     findings registry_config symptoms received probe doctor
-    history completion options reporting deploying imaging kinds configuring diagnosing cli __main__ __init__
+    history completion options reporting deploying imaging kinds configuring hosting diagnosing cli __main__ __init__
 """.split()
 
 
