@@ -196,6 +196,7 @@ def config_registry(endpoint: _Endpoint, **values: Any) -> None:
 @click.option("--server-name", type=kinds.SERVER_NAME, help="What clients call it, if nginx serves others there, too.")
 @click.option("--certificate", type=kinds.FILE_OF_NGINX, help="For TLS, with those that vouch for it.")
 @click.option("--key", type=kinds.FILE_OF_NGINX, help="That of the certificate.")
+@click.option("--access-log", type=kinds.FILE_OF_NGINX, help="Where it writes each request, for `regstats import`.")
 @click.option(
     "--trusted-proxy",
     "trusted_proxies",

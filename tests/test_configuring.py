@@ -277,6 +277,16 @@ def test_debug_is_for_loopback():
         assert {"addr": place} == parsed("registry", "--debug", place)["http"]["debug"]
 
 
+def test_the_log_is_in_the_format_of_the_readme():
+    """What people copy from there, and what is printed, cannot part; without a file there is no log of its own."""
+    (block,) = re.findall(r"```nginx\nlog_format registry (.*?)```", README, re.DOTALL)
+    text = printed(*NGINX, "--access-log", '/a "b"', "--upstream", "127.0.0.1:5000")
+    assert [block] == re.findall(r"^log_format registry-127-0-0-1-5000 (.*?;\n)", text, re.DOTALL | re.MULTILINE)
+    assert 'access_log "/a \\"b\\"" registry-127-0-0-1-5000;' in text
+    assert "log" not in re.sub(r"#.*", "", printed(*NGINX))
+    assert "has a $ in it" in refused(*NGINX, "--access-log", "/a$b")
+
+
 def test_a_certificate_has_a_key():
     """Neither is of use alone; their paths are whatever they are, but nginx would take $ for a variable."""
     assert "only of use together" in refused(*NGINX, "--certificate", "/c")

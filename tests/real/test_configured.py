@@ -186,7 +186,8 @@ class Nginx:
 def nginx(tmp_path, registry):
     """Before the registry; only two addresses of loopback may push."""
     needs("nginx")
-    made = Nginx(tmp_path / "nginx", registry, "--allow-push", HOST, "--allow-push", OTHER)
+    log = ("--access-log", tmp_path / NASTY)
+    made = Nginx(tmp_path / "nginx", registry, "--allow-push", HOST, "--allow-push", OTHER, *log)
     with made.running():
         yield made
 
@@ -220,6 +221,9 @@ def test_only_some_addresses_push_through_nginx(collector, settings, nginx, tmp_
     assert 202 == asked(nginx.address, "DELETE", path, **login())[0]
     patiently([(HOST, 1, 1), (OTHER, 1, 0)], lambda: pushes(collector))
     assert [(HOST, 1), (OTHER, 1), (OUTSIDE, 1)] == pulls(collector)
+    told = run(sys.executable, "-m", "regstats", "import", "--data", str(collector.data), str(tmp_path / NASTY))
+    assert " 0 new events, " in told  # the log says the same, and all of it is understood
+    assert " 0 not understood" in told
 
 
 def pushes(collector):
