@@ -12,7 +12,6 @@ from zoneinfo import available_timezones
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from regstats import logfiles, sealing
 from regstats.database import connect, literal
@@ -267,8 +266,8 @@ class _Import:
     def _quarantined(self) -> Iterator[Any]:
         for part in self._store.manifest().parts:
             if part.table == "deliveries":
-                path, error = self._store.path_of(part), pc.field("error").is_valid()
-                yield from pq.read_table(path, columns=["delivery_id"], filters=error)["delivery_id"].to_pylist()
+                lines = self._store.read(part, ["delivery_id"], pc.field("error").is_valid())
+                yield from lines["delivery_id"].to_pylist()
 
 
 def _masked(rows: pa.Table, privacy: Privacy) -> pa.Table:

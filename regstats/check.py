@@ -11,12 +11,10 @@ from pathlib import Path
 import duckdb
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 from msgspec import Struct
 
 from regstats import accounting, journal, moves
 from regstats.compact import has_rows_of_its_own, remove, unfinished
-from regstats.database import connect_for_upkeep, literal, read_parquet
 from regstats.errors import StoreError
 from regstats.events import TORN, unique
 from regstats.parts import EVENTS, KEYS, MOMENTS, SCHEMAS, Part, TableName, by_date, describe, to_table
@@ -101,7 +99,7 @@ def _parts(store: Store) -> Iterator[Finding]:
 
 def _described(store: Store, part: Part) -> Part:
     """The part as it really is, after reading all of it."""
-    table = pq.read_table(store.path_of(part), partitioning=None)
+    table = store.read(part)
     missing = [f.name for f in SCHEMAS.get(part.table, []) if f.name not in table.schema.names]
     if missing:
         raise KeyError(f"no column {', '.join(missing)}")
@@ -138,39 +136,40 @@ def _orphans(store: Store) -> Iterator[Finding]:
             yield Finding(orphan.path, what, "take them in", partial(_adopt, store, orphan))
         else:
             what = "Does not count, and holds nothing that is not elsewhere: left behind by interrupted work."
-            yield Finding(orphan.path, what, "remove it", (store.root / orphan.path).unlink, is_problem=False)
+            yield Finding(orphan.path, what, "remove it", partial(store.remove, orphan), is_problem=False)
 
 
 def _adopt(store: Store, orphan: Part) -> None:
     """Makes those rows of an orphan count that do not yet."""
     key = ", ".join(KEYS[orphan.table])
-    live = [store.path_of(part) for part in by_date(store.manifest().parts, orphan.table).get(orphan.date, [])]
-    rows = f"from read_parquet({literal(store.path_of(orphan))}, hive_partitioning = false)"
+    live = by_date(store.manifest().parts, orphan.table).get(orphan.date, [])
+    columns = SCHEMAS[orphan.table].names
+    rows = f"from (select {', '.join(columns)} from ({store.rows([orphan], columns)}))"
     if live:
-        rows += f" anti join (select {key} from ({read_parquet(live, KEYS[orphan.table])})) using ({key})"
-    with connect_for_upkeep(store.root) as connection:
+        rows += f" anti join (select {key} from ({store.rows(live, KEYS[orphan.table])})) using ({key})"
+    with store.connect() as connection:
         table = connection.sql(rows).to_arrow_table().cast(SCHEMAS[orphan.table])
     store.commit(add=[store.write(orphan.table, orphan.date, f"adopted-{orphan.name}", table)])
-    (store.root / orphan.path).unlink()
+    store.remove(orphan)
 
 
 def _repetitions(store: Store) -> Iterator[Finding]:
     """No delivery, no event and no deployment is there twice."""
     for table in KEYS:
-        with connect_for_upkeep(store.root) as connection:
-            for day, count in connection.sql(_repeated(store, table)).fetchall() if _files(store, table) else []:
+        with store.connect() as connection:
+            for day, count in connection.sql(_repeated(store, table)).fetchall() if _of(store, table) else []:
                 mend = partial(_without_repetitions, store, table, day)
                 yield Finding(f"{table}/date={day}", f"{count:,} {table} are there twice.", "remove one of each", mend)
 
 
-def _files(store: Store, table: TableName) -> list[str]:
-    return [store.path_of(part) for part in store.manifest().parts if part.table == table]
+def _of(store: Store, table: TableName) -> list[Part]:
+    return [part for part in store.manifest().parts if part.table == table]
 
 
 def _repeated(store: Store, table: TableName) -> str:
     """How many rows of each date have been there before."""
     key = ", ".join(KEYS[table])
-    rows = f"select {key}, date from ({read_parquet(_files(store, table), KEYS[table])})"
+    rows = f"select {key}, date from ({store.rows(_of(store, table), KEYS[table])})"
     numbered = f"select date, row_number() over (partition by {key} order by date) as number from ({rows})"
     return f"select date, count(*) from ({numbered}) where number > 1 group by date order by date"
 
@@ -178,14 +177,14 @@ def _repeated(store: Store, table: TableName) -> str:
 def _without_repetitions(store: Store, table: TableName, day: date) -> None:
     """Makes one part of a date's, without the rows that are in it twice, or at a date before it."""
     key, columns = ", ".join(KEYS[table]), ", ".join(SCHEMAS[table].names)
-    own = read_parquet(map(store.path_of, by_date(store.manifest().parts, table)[day]), SCHEMAS[table].names)
-    before = f"select {key} from ({read_parquet(_files(store, table), KEYS[table])}) where date < '{day}'"
+    own = store.rows(by_date(store.manifest().parts, table)[day], SCHEMAS[table].names)
+    before = f"select {key} from ({store.rows(_of(store, table), KEYS[table])}) where date < '{day}'"
     first = f"select *, row_number() over (partition by {key} order by {MOMENTS[table]}) as number from ({own})"
     query = f"""
         with first as ({first}), before as ({before})
         select {columns} from first anti join before using ({key}) where number = 1
     """
-    with connect_for_upkeep(store.root) as connection:
+    with store.connect() as connection:
         rows = connection.sql(query).to_arrow_table().cast(SCHEMAS[table])
     store.replace(table, day, f"once-{store.manifest().version + 1}", rows)
 
@@ -208,9 +207,9 @@ def _left(store: Store) -> Iterator[Finding]:
 
 def _events(store: Store) -> Iterator[Finding]:
     """Every event that is in a delivery is in the store."""
-    files = _files(store, "events")
-    stored = read_parquet(files, KEYS["events"]) if files else "select '' as source, '' as event_id where false"
-    with connect_for_upkeep(store.root) as connection:
+    events = _of(store, "events")
+    stored = store.rows(events, KEYS["events"]) if events else "select '' as source, '' as event_id where false"
+    with store.connect() as connection:
         connection.execute(f"create table stored as select source, event_id from ({stored})")
         for part in (part for part in store.manifest().parts if part.table == "deliveries"):
             missing, differing = _compared(connection, store, part)

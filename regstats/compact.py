@@ -16,7 +16,7 @@ import duckdb
 
 from regstats import accounting, moves
 from regstats.config import FOR_EVER, Retention, age_of
-from regstats.database import connect, connect_for_upkeep, literal, read_parquet
+from regstats.database import connect, literal
 from regstats.parts import (
     COMPRESSION_LEVEL,
     DELIVERIES,
@@ -26,7 +26,6 @@ from regstats.parts import (
     TABLES,
     Part,
     TableName,
-    appearing,
     by_date,
 )
 from regstats.store import GRACE, Store, utc_now
@@ -152,14 +151,14 @@ def _merged(store: Store, parts: list[Part]) -> Part:
     columns, order, row_group = _MERGED[table]
     name = _name("merged", sorted(part.name for part in parts))
     made = Part(table, day, name, sum(p.rows for p in parts), sum(p.early for p in parts), sum(p.late for p in parts))
-    rows = f"select {', '.join(columns)} from ({read_parquet(map(store.path_of, sorted(parts)), columns)}) {order}"
+    rows = f"select {', '.join(columns)} from ({store.rows(sorted(parts), columns)}) {order}"
     return _copied(store, made, rows, row_group)
 
 
 def _copied(store: Store, part: Part, rows: str, row_group: int) -> Part:
     """A part on disk of the rows of a query."""
     form = f"format parquet, parquet_version v2, compression zstd, compression_level {COMPRESSION_LEVEL}"
-    with appearing(store.root / part.path) as unseen, connect_for_upkeep(store.root, "512MB") as connection:
+    with store.appearing(part) as unseen, store.connect("512MB") as connection:
         connection.execute(f"copy ({rows}) to {literal(str(unseen))} ({form}, row_group_size {row_group})")
     return part
 
@@ -271,9 +270,9 @@ def has_rows_of_its_own(store: Store, orphan: Part) -> bool:
         return False
     key = ", ".join(KEYS[orphan.table])
     live = by_date(store.manifest().parts, orphan.table).get(orphan.date, [])
-    own = f"select {key} from ({read_parquet([store.path_of(orphan)], KEYS[orphan.table])})"
+    own = f"select {key} from ({store.rows([orphan], KEYS[orphan.table])})"
     if live:
-        own += f" except select {key} from ({read_parquet(map(store.path_of, live), KEYS[orphan.table])})"
+        own += f" except select {key} from ({store.rows(live, KEYS[orphan.table])})"
     with connect() as connection:
         try:
             return bool(connection.sql(f"{own} limit 1").fetchall())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any
 
-from regstats.database import connect, read_parquet, sql_text
+from regstats.database import connect, sql_text
 from regstats.parameters import FILTERS, Query, understand
 from regstats.parts import Part
 from regstats.store import Store, utc_now
@@ -23,11 +23,11 @@ def names(data: str, column: str, begun: str, given: Mapping[str, Any]) -> list[
     Raises duckdb.InterruptException if it takes longer than a person waits.
     """
     store = Store(data)
-    files = [store.path_of(part) for part in _latest(store.manifest().parts)]
-    if not files:
+    parts = _latest(store.manifest().parts)
+    if not parts:
         return []
     query = understand(given, now=utc_now())
-    text = _filled("completion", column=column, events=read_parquet(files, FILTERS), where=query.where)
+    text = _filled("completion", column=column, events=store.rows(parts, FILTERS), where=query.where)
     with connect() as connection:
         timer = threading.Timer(_SECONDS, connection.interrupt)
         timer.start()

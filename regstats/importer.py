@@ -18,7 +18,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from regstats import logfiles
-from regstats.database import connect_for_upkeep, literal, read_parquet
+from regstats.database import literal
 from regstats.events import Delivery
 from regstats.logfiles import Advance
 from regstats.payloads import DOWNLOADS, FIXED, is_known, kept_headers, parse, whose
@@ -98,11 +98,11 @@ def import_file(path: Path, store: Store, intake: Intake, advance: Advance = lam
 
 def _told_since(store: Store, first: Delivery) -> dict[str, datetime]:
     """Since when the registry itself tells of each action; nothing if the first delivery was not downloaded."""
-    files = [store.path_of(part) for part in store.manifest().parts if part.table == "events"]
-    if not files or not any(dialect.is_download for dialect in whose(first)):
+    parts = [part for part in store.manifest().parts if part.table == "events"]
+    if not parts or not any(dialect.is_download for dialect in whose(first)):
         return {}
-    with connect_for_upkeep(store.root) as connection:
-        rows = connection.sql(read_parquet(files, ["source", "dialect", "action", "timestamp"]))
+    with store.connect() as connection:
+        rows = connection.sql(store.rows(parts, ["source", "dialect", "action", "timestamp"]))
         live = rows.filter(
             f"source = {literal(first.source)} and dialect not in ({', '.join(map(literal, DOWNLOADS))})"
         )
@@ -124,13 +124,13 @@ def _added(store: Store, deliveries: list[Delivery]) -> Sealed:
 
 def _unknown(store: Store, batch: list[Delivery]) -> list[Delivery]:
     """Those that are not in the store."""
-    files = [store.path_of(part) for part in store.manifest().parts if part.table == "deliveries"]
-    if not files:
+    parts = [part for part in store.manifest().parts if part.table == "deliveries"]
+    if not parts:
         return batch
     ids = pa.table({"delivery_id": [one.delivery_id for one in batch]})
-    with connect_for_upkeep(store.root) as connection:
+    with store.connect() as connection:
         connection.register("batch", ids)
-        stored = read_parquet(files, ["delivery_id"])
+        stored = store.rows(parts, ["delivery_id"])
         known = set(connection.sql(f"from ({stored}) semi join batch using (delivery_id)").fetchnumpy()["delivery_id"])
     return [one for one in batch if one.delivery_id not in known]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from regstats.config import NOBODY
-from regstats.database import connect_for_upkeep, read_parquet
 from regstats.errors import InputError
 from regstats.importer import Imported
 from regstats.logfiles import Advance
@@ -73,13 +72,13 @@ def _taken(store: Store, table: TableName, day: date, rows: pa.Table) -> int:
 def _unknown(store: Store, table: TableName, day: date, rows: pa.Table) -> pa.Table:
     """Those of a date that are not stored; an event whose time is that of receipt may have come a day before."""
     parts = by_date(store.manifest().parts, table)
-    files = [store.path_of(part) for near in (day - DAY, day) for part in parts.get(near, [])]
-    if not files:
+    near = [part for some in (day - DAY, day) for part in parts.get(some, [])]
+    if not near:
         return rows
     key = ", ".join(KEYS[table])
-    with connect_for_upkeep(store.root) as connection:
+    with store.connect() as connection:
         connection.register("incoming", rows)
-        stored = read_parquet(files, KEYS[table])
+        stored = store.rows(near, KEYS[table])
         return connection.sql(f"from incoming anti join ({stored}) using ({key})").to_arrow_table().cast(rows.schema)
 
 

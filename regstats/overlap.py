@@ -11,7 +11,7 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 
-from regstats.database import read_parquet, sql_text
+from regstats.database import sql_text
 from regstats.parts import EVENTS, by_date, to_table
 from regstats.payloads import understand
 from regstats.store import Store
@@ -63,7 +63,7 @@ class Known:
     def manifests(self) -> pa.Table:
         """What a registry has told of indexes, for which a log says less."""
         parts = [part for some in by_date(self._store.manifest().parts, "events").values() for part in some]
-        files = read_parquet(map(self._store.path_of, parts), EVENTS.names) if parts else "from nothing"
+        files = self._store.rows(parts, EVENTS.names) if parts else "from nothing"
         self._connection.register("nothing", to_table([], EVENTS))
         query = (
             "select repository, digest, any_value(media_type) as media_type, "
@@ -105,11 +105,11 @@ class Known:
         if snapshot is not None:
             self._snapshot, self._unsealed = snapshot.key, to_table(understand(snapshot.unsealed)[1], EVENTS)
         days, parts = _days(first, last), by_date(self._store.manifest().parts, "events")
-        files = [self._store.path_of(part) for day in days for part in parts.get(day, [])]
+        near = [part for day in days for part in parts.get(day, [])]
         self._connection.register("unsealed", self._unsealed)
         events = f"select {', '.join(_COLUMNS)} from unsealed"
-        if files:
-            events += f" union all by name select {', '.join(_COLUMNS)} from ({read_parquet(files, _COLUMNS)})"
+        if near:
+            events += f" union all by name select {', '.join(_COLUMNS)} from ({self._store.rows(near, _COLUMNS)})"
         query = sql_text("logs/stored_events").replace("{events}", events)
         parameters = {"source": self._source, "first": first, "last": last}
         self._connection.execute(f"create or replace temp table stored as {query}", parameters)

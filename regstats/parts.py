@@ -160,12 +160,6 @@ _UNLIKE = frozenset({"event_id", "request_id", "delivery_id", "timestamp", "rece
 """Columns of which hardly any value comes twice: a dictionary of them costs time and a fifth more space."""
 
 
-def write(table: pa.Table, path: Path) -> None:
-    """Writes the file of a part."""
-    with appearing(path) as unseen, writer(unseen, table.schema) as file:
-        file.write_table(table)
-
-
 def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Writes tables one after the other into one file."""
     repetitive = [column for field in schema if field.name not in _UNLIKE for column in _columns(field)]

@@ -16,10 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from regstats.compact import merge
-from regstats.database import connect_for_upkeep, read_parquet
 from regstats.events import Delivery
 from regstats.journal import sync_directory
-from regstats.parts import DELIVERIES, EVENTS, Part, appearing, by_date, to_table, writer
+from regstats.parts import DELIVERIES, EVENTS, Part, by_date, to_table, writer
 from regstats.payloads import NOTHING, understand
 from regstats.sealing import add, unknown, write
 from regstats.store import Store
@@ -40,7 +39,7 @@ def contents(store: Store) -> Contents:
     parts = store.manifest().parts
     deliveries, events = (sum(p.rows for p in parts if p.table == table) for table in ("deliveries", "events"))
     quarantined = sum(
-        pq.read_table(store.path_of(part), columns=["error"], filters=pc.field("error").is_valid()).num_rows
+        store.read(part, ["error"], pc.field("error").is_valid()).num_rows
         for part in parts
         if part.table == "deliveries"
     )
@@ -80,12 +79,12 @@ def make_anew(store: Store, now: datetime, dialects: Mapping[str, str] = NOTHING
 def _keep(store: Store, shadow: Store, name: str) -> None:
     """Takes over the events whose delivery is not there any more."""
     parts = store.manifest().parts
-    deliveries = [store.path_of(part) for part in parts if part.table == "deliveries"]
-    ids = read_parquet(deliveries, ["delivery_id"]) if deliveries else "select '' as delivery_id where false"
-    with connect_for_upkeep(store.root) as connection:
+    deliveries = [part for part in parts if part.table == "deliveries"]
+    ids = store.rows(deliveries, ["delivery_id"]) if deliveries else "select '' as delivery_id where false"
+    with store.connect() as connection:
         connection.execute(f"create view known as select delivery_id from ({ids})")
         for day, some in by_date(parts, "events").items():
-            events = read_parquet(map(store.path_of, some), EVENTS.names)
+            events = store.rows(some, EVENTS.names)
             columns = ", ".join(EVENTS.names)
             rows = connection.sql(f"select {columns} from ({events}) anti join known using (delivery_id)")
             table = rows.to_arrow_table().cast(EVENTS)
@@ -136,7 +135,7 @@ def _replay(store: Store, part: Part, dialects: Mapping[str, str]) -> None:
     name = f"replayed-{store.manifest().version + 1}"
     fresh = write(store, "events", name, unknown(store, store.manifest(), events))
     after = msgspec.structs.replace(part, name=name)
-    with appearing(store.root / after.path) as unseen, writer(unseen, DELIVERIES) as file:
+    with store.appearing(after) as unseen, writer(unseen, DELIVERIES) as file:
         for batch in deliveries_of(store, part):
             file.write_table(to_table([changed.get(delivery.delivery_id, delivery) for delivery in batch], DELIVERIES))
     store.commit(add=[after, *fresh], drop=[part])

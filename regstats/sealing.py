@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from regstats import journal
 from regstats.events import Delivery, Deployment, Event, Identity, unique
@@ -55,7 +54,7 @@ def _seal_deployments(store: Store, ended: list[Deployment]) -> None:
     parts = by_date(store.manifest().parts, "deployments")
     for day in {deployment.timestamp.date() for deployment in ended}:
         for part in parts.get(day, []):
-            known.update(pq.read_table(store.path_of(part), columns=["deployment_id"])["deployment_id"].to_pylist())
+            known.update(store.read(part, ["deployment_id"])["deployment_id"].to_pylist())
     fresh = [deployment for deployment in ended if deployment.deployment_id not in known]
     name = hashlib.sha256("".join(deployment.deployment_id for deployment in fresh).encode()).hexdigest()[:24]
     if fresh:
@@ -112,7 +111,7 @@ def _stored(store: Store, parts: dict[date, list[Part]], events: list[Event]) ->
     stored: set[Identity] = set()
     for day in {first.date(), last.date()}:
         for part in parts.get(day, []):
-            table = pq.read_table(store.path_of(part), columns=["source", "event_id"], filters=among_these)
+            table = store.read(part, ["source", "event_id"], among_these)
             stored.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
     return stored
 

@@ -12,17 +12,21 @@ still the same.
 import fcntl
 import itertools
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import duckdb
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from msgspec import Struct
 
 from regstats import journal, parts
+from regstats.database import connect_for_upkeep, read_parquet
 from regstats.errors import StoreError, StoreNotFoundError
 from regstats.events import Delivery, Deployment
 from regstats.ledger import Ledger
@@ -91,6 +95,18 @@ class Store:
         """Where the file of a part is."""
         return str(self.root / part.path)
 
+    def read(self, part: Part, columns: Sequence[str] | None = None, filters: pc.Expression | None = None) -> pa.Table:
+        """The rows of a part, or those that are asked for."""
+        return pq.read_table(self.path_of(part), columns=columns, filters=filters, partitioning=None)
+
+    def rows(self, parts: Iterable[Part], columns: Iterable[str]) -> str:
+        """The rows of some parts, one at least, as a query of DuckDB."""
+        return read_parquet(map(self.path_of, parts), columns)
+
+    def connect(self, memory: str = "2GB") -> duckdb.DuckDBPyConnection:
+        """A database for upkeep of this store, which is to be closed."""
+        return connect_for_upkeep(self.root, memory)
+
     def snapshot(self, known: object = None) -> Snapshot | None:
         """All parts, deliveries and deployments, none missing and none twice; None if it is still `known` (a key).
 
@@ -124,8 +140,17 @@ class Store:
     def write(self, table: TableName, day: date, name: str, rows: pa.Table) -> Part:
         """A part on disk. It counts once it is committed."""
         part = parts.describe(table, day, name, rows)
-        parts.write(rows, self.root / part.path)
+        with self.appearing(part) as unseen, parts.writer(unseen, rows.schema) as file:
+            file.write_table(rows)
         return part
+
+    def appearing(self, part: Part) -> AbstractContextManager[Path]:
+        """Where to write the file of a part, which then is there whole and durable, or not at all."""
+        return parts.appearing(self.root / part.path)
+
+    def remove(self, part: Part) -> None:
+        """Deletes the file of a part that does not count."""
+        (self.root / part.path).unlink(missing_ok=True)
 
     def commit(
         self,

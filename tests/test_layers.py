@@ -14,8 +14,8 @@ ORDER = """
     payloads.quay payloads.acr payloads.dockerhub payloads.aliyun payloads.github payloads.gitea payloads.artifactory
     payloads.nexus payloads.ecr payloads.gar payloads.harbor_audit payloads.dockerhub_csv payloads
     privacy agenda rules config
-    journal parts ledger store sealing
-    database accounting moves compact rebuild check
+    database journal parts ledger store sealing
+    accounting moves compact rebuild check
     logfiles importer logformats logged overlap accesslogs
     sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__
     engine parameters metrics queries series stats merging
