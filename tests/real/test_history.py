@@ -162,6 +162,7 @@ def test_the_day_on_which_the_collector_was_started(collector, registry, proxy, 
     work(proxy, skopeo, make_image, "new")
     skopeo.pull("team/old:1.0")
     patiently(4, lambda: collector.total("pulls", "pulls", "--repository", "team/new"))
+    patiently(1, lambda: collector.total("pulls", "downloads", "--repository", "team/old"))  # its blobs come last
     whole = tmp_path / "whole"
     imported(whole, proxy.logs["own"])
     for log in (proxy.logs["combined"], tmp_path / "registry/log", proxy.logs["own"]):
