@@ -20,9 +20,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from regstats.database import connect_for_upkeep, read_parquet, sql_text
+from regstats.database import sql_text
 from regstats.parts import DAY, EDGE, EVENTS, Day, Part, TableName, by_date
 from regstats.store import Store
 
@@ -72,8 +71,8 @@ class Derived(NamedTuple):
     def of_date(self, store: Store, parts: Iterable[Part], day: date) -> pa.Table:
         """The rows of a date, from its events and those around it."""
         around = [part for part in parts if part.table == "events" and abs(part.date - day) <= self.reach]
-        events = read_parquet(map(store.path_of, around), EVENTS.names)
-        with connect_for_upkeep(store.root) as connection:
+        events = store.rows(around, EVENTS.names)
+        with store.connect() as connection:
             connection.execute(f"create view events as select *, epoch_us(timestamp) as us from ({events})")
             return connection.sql(f"{self.sql([day])} order by {self.order}").to_arrow_table()
 
@@ -123,9 +122,9 @@ def read(store: Store, kept: Kept, columns: tuple[str, ...]) -> list[str]:
     for part, day in kept.values():
         dates.setdefault(part, []).append(day.date)
     whole = [part for part, days in dates.items() if len(days) == len(part.contents)]
-    queries = [read_parquet(map(store.path_of, whole), columns)] if whole else []
+    queries = [store.rows(whole, columns)] if whole else []
     return queries + [
-        f"select * from ({read_parquet([store.path_of(part)], columns)}) as p where {among(days)}"
+        f"select * from ({store.rows([part], columns)}) as p where {among(days)}"
         for part, days in dates.items()
         if part not in whole
     ]
@@ -133,7 +132,7 @@ def read(store: Store, kept: Kept, columns: tuple[str, ...]) -> list[str]:
 
 def rows_of(store: Store, part: Part, day: date) -> pa.Table:
     """The rows that a part has of a date."""
-    return pq.read_table(store.path_of(part), partitioning=None, filters=pc.field("date") == day)
+    return store.read(part, filters=pc.field("date") == day)
 
 
 def _near(days: list[date]) -> str:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from regstats import moves
 from regstats.accounting import DERIVED, Derived, among, read
 from regstats.config import Exclude
-from regstats.database import connect, literal, read_parquet, sql_text
+from regstats.database import connect, literal, sql_text
 from regstats.errors import SlowQueryError
 from regstats.events import Deployment, unique
 from regstats.parts import DELIVERIES, DEPLOYMENTS, EDGE, EVENTS, Part, TableName, by_date, to_table
@@ -232,8 +232,8 @@ class Engine:
 
     def _sealed(self, parts: Iterable[Part], columns: Iterable[str]) -> list[str]:
         """The query that reads some parts; none where there are none."""
-        files = [self._store.path_of(part) for part in parts]
-        return [read_parquet(files, columns)] if files else []
+        found = list(parts)
+        return [self._store.rows(found, columns)] if found else []
 
     def _define_view(self, name: str, moment: str, queries: list[str]) -> None:
         rows = " union all by name ".join(queries)

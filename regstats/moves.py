@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from regstats.accounting import CHANGES, ORDER, Kept, made, read, rows_of, rule
-from regstats.database import connect_for_upkeep, sql_text
+from regstats.database import sql_text
 from regstats.parts import Part, by_date
 from regstats.store import Store
 
@@ -63,7 +63,7 @@ def account(store: Store, days: Iterable[date]) -> None:
     """Writes the moves of those dates that follow on what is kept, some at a time. Under the lock."""
     for some in _batches(store.manifest().parts, set(days)):
         parts = store.manifest().parts
-        with connect_for_upkeep(store.root) as connection:
+        with store.connect() as connection:
             _define(connection, store, parts, some)
             connection.execute(f"create table made as {sql()}")
             _write(store, connection, parts, some)
@@ -74,7 +74,7 @@ def wrong(store: Store, parts: list[Part]) -> Iterator[Part]:
     mine = kept(parts)
     if not mine:
         return
-    with connect_for_upkeep(store.root) as connection:
+    with store.connect() as connection:
         _define(connection, store, parts, list(mine))
         connection.execute(f"create table made as {sql()}")
         for day, (part, _) in mine.items():

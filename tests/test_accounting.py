@@ -346,6 +346,7 @@ def pulls(store):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_database")
+@settings(max_examples=500 if os.environ.get("STRESS") else 60)
 @given(events=streams())
 def test_the_accounting_is_that_of_the_oracle(tmp_path_factory, events):
     """Whatever the clients do, in whatever order it arrives."""

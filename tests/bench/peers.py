@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 import regstats
-from regstats import accounting, engine
+from regstats import engine, store
 from regstats.database import connect, read_parquet
 from regstats.store import Store
 
@@ -117,7 +117,7 @@ class DuckDB(Regstats):
     """The same SQL over tables of a DuckDB database: regstats reads them where else it would read Parquet files."""
 
     def __init__(self, data: Data, since: date | None) -> None:
-        engine.read_parquet = accounting.read_parquet = lambda files, columns: (
+        store.read_parquet = lambda files, columns: (
             f"select {', '.join({*columns, 'date'})} from native.{Path(next(iter(files))).parent.parent.name}"
         )
         connected = engine.connect

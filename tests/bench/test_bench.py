@@ -13,7 +13,7 @@ import peers
 import pytest
 import traffic
 
-from regstats import accounting, engine
+from regstats import engine, store
 from regstats.compact import compact
 
 FOLDER = Path(__file__).parent
@@ -121,9 +121,8 @@ def test_peers(data, days, monkeypatch):
     assert len(ours) > 8
     for peer in (peers.Pandas, peers.Polars, peers.SQLite):
         assert _sums(ours) == _sums(_answers(peer(data, since), ours)), peer
-    for module in (engine, accounting):  # which the peer of DuckDB changes
-        monkeypatch.setattr(module, "read_parquet", module.read_parquet)
-    monkeypatch.setattr(engine, "connect", engine.connect)
+    for module, name in ((store, "read_parquet"), (engine, "connect")):  # which the peer of DuckDB changes
+        monkeypatch.setattr(module, name, getattr(module, name))
     same = _answers(peers.DuckDB(data, since), ours)
     assert _sums(ours) == _sums(same)
     assert {question: bench_queries._hash(frame) for question, frame in ours.items()} == {

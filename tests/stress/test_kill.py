@@ -24,7 +24,7 @@ def test_killed_at_any_moment(tmp_path, rng, often, make_collector, monkeypatch)
     reader = Reader(store, registries)
     upkeep = Upkeep(store, rng)
     try:
-        kills = kill_again_and_again(often(8, 200), collector, upkeep, reader, rng)
+        kills = kill_again_and_again(often(6, 200), collector, upkeep, reader, rng)
         wait_until(lambda: listens(collector.port), "the collector")
     finally:
         registries.stop()
