@@ -4,22 +4,25 @@ import re
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
 
 # No network: DuckDB would fetch extensions by itself.
 _CONFIG: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
 
 
-def connect() -> duckdb.DuckDBPyConnection:
+def connect() -> "duckdb.DuckDBPyConnection":
     """A database in memory, whose times are UTC."""
+    import duckdb
+
     connection = duckdb.connect(config=_CONFIG)
     connection.execute("set timezone = 'UTC'")
     return connection
 
 
-def connect_for_upkeep(root: Path, memory: str = "2GB") -> duckdb.DuckDBPyConnection:
+def connect_for_upkeep(root: Path, memory: str = "2GB") -> "duckdb.DuckDBPyConnection":
     """A database for upkeep: it leaves memory and cores to the collector, and goes to the store's disk for more."""
     connection = connect()
     connection.execute(f"set temp_directory = {literal(str(root / 'tmp'))}")

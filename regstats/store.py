@@ -16,9 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import duckdb
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +30,9 @@ from regstats.errors import StoreError, StoreNotFoundError
 from regstats.events import Delivery, Deployment
 from regstats.ledger import Ledger
 from regstats.parts import Part, TableName, by_date
+
+if TYPE_CHECKING:
+    import duckdb
 
 GRACE = timedelta(minutes=10)
 """How long a part is kept after it was replaced: longer than the longest query."""
@@ -103,7 +105,7 @@ class Store:
         """The rows of some parts, one at least, as a query of DuckDB."""
         return read_parquet(map(self.path_of, parts), columns)
 
-    def connect(self, memory: str = "2GB") -> duckdb.DuckDBPyConnection:
+    def connect(self, memory: str = "2GB") -> "duckdb.DuckDBPyConnection":
         """A database for upkeep of this store, which is to be closed."""
         return connect_for_upkeep(self.root, memory)
 
