@@ -247,13 +247,12 @@ def sweep(store: Store, grace: timedelta | None = None) -> int:
     with store.exclusive():
         if any(utc_now() - since >= (GRACE if grace is None else grace) for since in store.manifest().retired.values()):
             store.commit(grace=grace)
-        left = [
-            *unfinished(store),
-            *(store.root / o.path for o in store.orphans() if not has_rows_of_its_own(store, o)),
-        ]
+        left, orphans = unfinished(store), [o for o in store.orphans() if not has_rows_of_its_own(store, o)]
         for path in left:
             remove(path)
-    return len(left)
+        for orphan in orphans:
+            store.remove(orphan)
+    return len(left) + len(orphans)
 
 
 def remove(path: Path) -> None:

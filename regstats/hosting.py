@@ -36,11 +36,9 @@ def config_systemd(*, data: Checked, file: Checked, user: Checked, program: Chec
     \b
     Example: regstats config systemd > /etc/systemd/system/regstats.service
     """
-    state = str(data).removeprefix(_STATE) if str(data).startswith(_STATE) else None
+    state = data.removeprefix(_STATE) if data.startswith(_STATE) else None
     program = program or Checked(str(Path(sys.executable).with_name("regstats")))
-    print_template(
-        "regstats.service", data=data, file=file, user=user, program=program, state=Checked(state) if state else None
-    )
+    print_template("regstats.service", data=data, file=file, user=user, program=program, state=state)
 
 
 @click.command("container")
@@ -87,7 +85,8 @@ def config_kubernetes(*, file: Path | None, **values: Checked | None) -> None:
              kubectl apply --file regstats.yaml
     """
     if file is not None:
-        config.load(file)  # or the pod would be the first to find a mistake
+        # Or the pod would be the first to find a mistake. It does not know what is set here.
+        config.check_exposure(config.load(file, {}, host="0.0.0.0"))  # noqa: S104 - in the pod
     settings = file.read_text(encoding="utf-8") if file else f'token = "{secrets.token_hex(24)}"\n'
     print_template("kubernetes.yaml", settings=_block(settings), **values)
 

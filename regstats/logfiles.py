@@ -77,10 +77,16 @@ def blocks(file: Any, size: int) -> Iterator[bytearray]:
         if not block:
             return
         if not block.endswith(b"\n"):
-            block += file.readline(LONGEST)
-            while not block.endswith(b"\n") and (more := file.readline(LONGEST)):
-                block += more[-1:] if more.endswith(b"\n") else b""
-        yield block if block.endswith(b"\n") else block + b"\n"
+            block += _rest_of_line(file)
+        yield block
+
+
+def _rest_of_line(file: Any) -> bytes:
+    """With its end, also where the file ends without one, or only the beginning of a very long line is kept."""
+    rest = more = file.readline(LONGEST)
+    while more and not more.endswith(b"\n"):
+        more = file.readline(LONGEST)
+    return bytes(rest.removesuffix(b"\n") + b"\n")
 
 
 def lines(block: bytes | bytearray) -> pa.StringViewArray:
@@ -96,13 +102,15 @@ def lines(block: bytes | bytearray) -> pa.StringViewArray:
         block = block.decode(errors="replace").encode()
     text = np.frombuffer(block, np.uint8)
     ends = np.flatnonzero(text == ord("\n"))
-    starts = np.concatenate([np.zeros(1, ends.dtype), ends[:-1] + 1])
+    lengths = np.diff(ends, prepend=-1) - 1
+    starts = ends - lengths
     views = np.zeros((len(ends), 4), np.int32)
-    views[:, 0] = ends - starts
-    is_short = views[:, 0] <= _INLINE
-    long = starts[~is_short]
-    views[~is_short, 1] = np.ndarray(max(len(text) - 3, 0), np.int32, block, strides=(1,))[long]  # how each begins
-    views[~is_short, 3] = long
-    for at in np.flatnonzero(is_short & (views[:, 0] > 0)):
-        views[at, 1:] = np.frombuffer(block[starts[at] : ends[at]].ljust(_INLINE, b"\0"), np.int32)
+    views[:, 0] = lengths
+    (long,), (short,) = np.nonzero(lengths > _INLINE), np.nonzero(lengths <= _INLINE)
+    views[long, 1] = np.ndarray(max(len(text) - 3, 0), np.int32, block, strides=(1,))[starts[long]]  # how each begins
+    views[long, 3] = starts[long]
+    inline = views.view(np.uint8)[:, 4:]
+    for column in range(_INLINE):
+        some = short[lengths[short] > column]
+        inline[some, column] = text[starts[some] + column]
     return pa.Array.from_buffers(pa.string_view(), len(ends), [None, pa.py_buffer(views), pa.py_buffer(block)])

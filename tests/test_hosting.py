@@ -153,6 +153,8 @@ def test_settings_go_there_as_they_are(tmp_path):
     assert tomllib.loads(text) == tomllib.loads(given)
     (tmp_path / "r.toml").write_text("tokn = 'a'\n")
     assert "token" in asked("kubernetes", "--config", tmp_path / "r.toml").output
+    (tmp_path / "r.toml").write_text("port = 9000\n")
+    assert "so a token is needed" in asked("kubernetes", "--config", tmp_path / "r.toml").output
     (tmp_path / "r.toml").write_text("token = 'a\u2028b'\n")
     assert "Line 1" in str(asked("kubernetes", "--config", tmp_path / "r.toml").output)
 
@@ -173,6 +175,13 @@ def test_the_image_runs_the_collector_as_nobody():
     environment = dict(pair.split("=", 1) for pair in shlex.split(said["ENV"]))
     assert said["VOLUME"] == environment["REGSTATS_DATA"]
     assert "0.0.0.0" == environment["REGSTATS_HOST"]
+
+
+def test_every_extra_can_be_in_the_image():
+    """Those that are not for tests."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (choices,) = re.findall(r"--extra \[(.*?)\]", asked("container", "--help").output)
+    assert sorted(extras.keys() - {"test", "all"}) == choices.split("|")
 
 
 @pytest.mark.slow

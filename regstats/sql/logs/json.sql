@@ -1,7 +1,7 @@
 -- Lines that are JSON objects: of docker-registry, Traefik, Caddy, and of nginx and Apache with the names that people
 -- give (logformats.NAMES).
--- Grain: one row per line of `{lines}` that is named or not understood. Time zone: each line says its own; else that of
--- the session.
+-- Grain: one row per line of `{lines}` that names a manifest or blob, or is not understood. Time zone: each line says its
+-- own; else that of the session.
 select
   n, line, stamp is not null as understood, * exclude (n, line)
 from (select n, line,
