@@ -236,10 +236,8 @@ class _Import:
         rows = events.select(EVENTS.names).cast(EVENTS)
         dates = pc.cast(pc.floor_temporal(rows["timestamp"], unit="day"), pa.date32())
         name = hashlib.sha256("".join(rows["event_id"].to_pylist()).encode()).hexdigest()[:24]
-        days = sorted(pc.unique(dates).to_pylist())
-        for day in days:
-            of_day = rows.filter(pc.equal(dates, day)) if len(days) > 1 else rows
-            yield self._store.write("events", day, f"log-{name}", of_day)
+        for day in sorted(pc.unique(dates).to_pylist()):
+            yield self._store.write("events", day, f"log-{name}", rows.filter(pc.equal(dates, day)))
 
     def _keep(self, file: str, bad: list[tuple[int, str]]) -> None:
         """Puts lines that are not understood into quarantine, if they are not there yet."""

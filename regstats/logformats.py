@@ -149,8 +149,7 @@ def parse(connection: duckdb.DuckDBPyConnection, lines: pa.Table, shape: Shape, 
 
 def _keys(connection: duckdb.DuckDBPyConnection, lines: str) -> set[str]:
     """The names that are in lines that are JSON, if there are some."""
-    is_object = "starts_with(line, '{') or starts_with(ltrim(line), '{')"  # the first is enough, nearly always
-    keys = f"select distinct unnest(try(json_keys(line))) from {lines} where {is_object}"
+    keys = f"select distinct unnest(try(json_keys(line))) from {lines} where starts_with(ltrim(line), '{{')"
     return {key for (key,) in connection.execute(keys).fetchall()}
 
 
