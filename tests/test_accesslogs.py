@@ -261,6 +261,16 @@ def test_what_a_line_says_beside_the_request(take, events):
     assert expected == events("kind, tag, digest, media_type, size, registry")
 
 
+def test_json_that_is_not_understood_is_told_from_json_with_nothing_to_count(take):
+    """Whether or not it looks like a request for an image: half a line, no time, a time that cannot be."""
+    whole, other = json.dumps(NGINX), json.dumps(NGINX | {"request_uri": "/metrics"})
+    without = json.dumps({name: value for name, value in NGINX.items() if name != "time"})
+    bad = [whole[:-5], other[:-5], without, without.replace("/v2/", "/v3/"), '{"message": "started"}', "started",
+           whole.replace("2026-", "1926-")]  # fmt: skip
+    done = take("\n".join([whole, other, other, *bad]) + "\n", format="json")[0]
+    assert (10, 1, 7, 2) == (done.lines, done.events, done.bad, done.other)
+
+
 def test_a_request_began_before_it_was_logged(take, events):
     """A log says when it was done; how long it took, perhaps. Seconds stay whole seconds, so that order stays."""
     take(blob(end=" 75.300") + blob(C), json.dumps(NGINX | {"msec": "1795514400.500", "request_time": "0.400"}))
