@@ -284,7 +284,8 @@ def check_exposure(settings: Settings) -> None:
         return
     raise ConfigError(
         f"{settings.host} can be reached from other machines, so a token is needed. "
-        "Set --token or REGSTATS_TOKEN (make one with: openssl rand -hex 24), or listen on 127.0.0.1."
+        "Set `token` in the settings, REGSTATS_TOKEN or --token (make one with: openssl rand -hex 24), or listen on "
+        "127.0.0.1."
     )
 
 
