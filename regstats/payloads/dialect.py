@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta
 
-from regstats.addresses import address_in
+from regstats.addresses import address_in, host_in
 from regstats.errors import PayloadError
 from regstats.events import Delivery, Event
 from regstats.names import split
@@ -192,10 +192,14 @@ def _from_number(said: float) -> datetime:
     return datetime.fromtimestamp(said / 1000 if said > _MILLISECONDS else said, UTC)
 
 
-@lru_cache(maxsize=4096)
 def address_of(text: str | None) -> str | None:
     """An IP address without what is beside it; None where it is none."""
-    address = address_in(text)
+    return _address(host_in(text))
+
+
+@lru_cache(maxsize=4096)
+def _address(host: str) -> str | None:
+    address = address_in(host)
     return None if address is None else str(address)
 
 

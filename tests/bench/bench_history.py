@@ -1,4 +1,4 @@
-"""Access logs: `regstats import` beside goaccess, which reads the same log and counts its requests.
+"""History: `regstats import` of payloads, and of access logs beside goaccess, which counts requests of the same log.
 
 On one core each, in turn. regstats makes events of a log, puts them into a store, and accounts for the pulls; goaccess
 makes a report. So that the file is no part of it, it has been read before.
@@ -24,7 +24,7 @@ import reports
 DOCKER = "docker/27.5.1 go/go1.22.11 git-commit/4c9b3b0 kernel/6.1.0 os/linux UpstreamClient(Docker-Client/27.5.1)"
 AGENTS = (DOCKER, "containerd/1.7.24~ds1", "containers/5.23.1 (github.com/containers/image)", "skopeo/1.9.3")
 STATE = "7jcFgpT4tk5JmL3RwG_wNDThKfeMydgPwBfiKtfdO7R7Ik5hbWUiOiJ0ZWFtL29uZSIsIlVVSUQiOiJkNTRlNmM1MS0wZDQ1LTRkMTIiOjAsI"
-TARGET = 100_000  # lines a second and core
+TARGET, PAYLOADS = 100_000, 60_000  # lines of logs, and payloads, a second and core
 
 
 class Traffic:
@@ -121,10 +121,45 @@ import_logs(plan([Path(sys.argv[1])], settings), Store(sys.argv[2], create=True)
 """
 
 
+IMPORT_PAYLOADS = """
+import sys
+from pathlib import Path
+from regstats.importer import Intake, import_file
+from regstats.store import Store, utc_now
+done = import_file(Path(sys.argv[1]), Store(sys.argv[2], create=True), Intake("default", utc_now()))
+assert done.deliveries == int(sys.argv[3]), done
+"""
+
+
 def imported(log, folder):
     """Into events."""
     shutil.rmtree(folder / "store", ignore_errors=True)
     return timed(sys.executable, "-c", IMPORT, log, folder / "store")
+
+
+def taken_in(number):
+    """So many payloads: into deliveries and events."""
+
+    def read(file, folder):
+        shutil.rmtree(folder / "store", ignore_errors=True)
+        return timed(sys.executable, "-c", IMPORT_PAYLOADS, file, folder / "store", number)
+
+    return read
+
+
+WRITE_PAYLOADS = """
+import sys
+from pathlib import Path
+import bench_store
+with Path(sys.argv[1]).open("wb") as file:
+    file.writelines(b" ".join(one.body.split()) + b"\\n" for one in bench_store.deliveries(int(sys.argv[2])))
+"""
+
+
+def payloads(path, number):
+    """What a registry posts, one a line, each with ids and a time of its own; by a process that is gone afterwards."""
+    here = {"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))}
+    subprocess.run([sys.executable, "-c", WRITE_PAYLOADS, path, str(number)], env=os.environ | here, check=True)
 
 
 def accounted(log, folder):
@@ -160,6 +195,10 @@ def measured(options, folder):
     ways = {f"regstats, {name}": (imported, *log) for name, log in logs.items()}
     ways |= {"regstats, combined, a quarter": (imported, small, options.requests // 4)}
     ways |= {"regstats, combined, and accounted for": (accounted, *logs["combined"])}
+    for share, name in ((2, "regstats, payloads"), (8, "regstats, payloads, a quarter")):
+        number = options.requests // share
+        payloads(folder / f"{share}.jsonl", number)
+        ways[name] = (taken_in(number), folder / f"{share}.jsonl", number)
     if shutil.which("goaccess"):
         ways["goaccess, combined"] = (read_by_goaccess, *logs["combined"])
     times = {name: [] for name in ways}
@@ -196,11 +235,14 @@ def targets(ways, times):
     for name in FORMS:
         rate = reports.median(rates(ways, times, f"regstats, {name}", 1))
         rows.append((f"{TARGET:,} lines a second of processor, {name}", f"{rate:,.0f}", reports.met(rate >= TARGET)))
-    large, small = (
-        reports.median([one[2] for one in times[f"regstats, combined{end}"]]) for end in ("", ", a quarter")
-    )
-    what = "memory for four times as many lines, 1.25 times at most"
-    rows.append((what, f"{large / small:.2f}", reports.met(large < 1.25 * small)))
+    rate = reports.median(rates(ways, times, "regstats, payloads", 1))
+    rows.append((f"{PAYLOADS:,} payloads a second of processor", f"{rate:,.0f}", reports.met(rate >= PAYLOADS)))
+    for kind in ("combined", "payloads"):
+        large, small = (
+            reports.median([one[2] for one in times[f"regstats, {kind}{end}"]]) for end in ("", ", a quarter")
+        )
+        what = f"memory for four times as many lines, 1.25 times at most, {kind}"
+        rows.append((what, f"{large / small:.2f}", reports.met(large < 1.25 * small)))
     if "goaccess, combined" in times:
         ours, theirs = (reports.median(rates(ways, times, f"{name}, combined", 1)) for name in ("regstats", "goaccess"))
         rows.append(("beside goaccess, which stores nothing", f"{ours / theirs:.2f} times as fast", "no target"))
@@ -208,12 +250,12 @@ def targets(ways, times):
 
 
 REPORT = """\
-# Access logs
+# History
 
 Measured by `tests/bench/bench_history.py`: {requests:,} requests in each form of log, {rounds} rounds, each way in
 turn, on one core (`taskset -c 0`), with the start of the program. regstats reads the log, concludes what it does not
 say, and writes events into a store; goaccess reads it and writes a report. The registry's own log has three lines for a
-request.
+request. Payloads are what a registry posts, one event each; they become deliveries and events.
 Beside other work on this machine the seconds of the processor say more than those on the clock. A size of less
 than what the benchmark itself takes is not seen: goaccess takes less than it says here.
 

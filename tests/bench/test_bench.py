@@ -78,13 +78,14 @@ def test_images(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("taskset") is None, reason="taskset not installed")
 def test_history(tmp_path):
-    """Every form of log is read, and both tables have their rows."""
+    """Every form of log is read, and payloads; both tables have their rows."""
     command = [sys.executable, str(FOLDER / "bench_history.py"), "--output", str(tmp_path / "report.md")]
     subprocess.run([*command, "--rounds", "1", "--requests", "2000"], check=True, capture_output=True)
     tables = dict(_tables((tmp_path / "report.md").read_text()))
     ways = {row["way"]: row["lines"] for row in tables["Ways"]}
     assert 3 * int(ways["regstats, json"].replace(",", "")) == int(ways["regstats, registry"].replace(",", ""))
-    assert 4 <= len(tables["Targets"])
+    assert 6 <= len(tables["Targets"])
+    assert "1,000" == ways["regstats, payloads"]
 
 
 @pytest.mark.slow
