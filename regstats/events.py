@@ -6,8 +6,9 @@
 import itertools
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -165,9 +166,8 @@ def new_ids() -> Iterator[str]:
 Identity = tuple[str, str]
 
 
-def identity(event: Event) -> Identity:
-    """What makes two events the same one, however often it is delivered."""
-    return event.source, event.event_id
+identity: Callable[[Event], Identity] = attrgetter("source", "event_id")
+"""What makes two events the same one, however often it is delivered."""
 
 
 def unique(events: Iterable[Event]) -> dict[Identity, Event]:

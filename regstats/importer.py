@@ -165,10 +165,12 @@ def _batches(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
 def _deliveries(file: BinaryIO, intake: Intake) -> Iterator[Delivery]:
     """Each with an id that says which payload of which file it is: so it has the same one if that is read again."""
     name = ""
+    fixed = {} if intake.dialect is None else {FIXED: intake.dialect}
     for number, payload in enumerate(_payloads(file), 1):
         own = hashlib.sha256(payload).hexdigest()[:16]
         name = name or own
-        yield _delivery(payload, f"{name}-{number}-{own}", intake)
+        delivery = _delivery(payload, f"{name}-{number}-{own}", intake, fixed)
+        yield redacted(delivery, intake.privacy)
 
 
 # What is in a file
@@ -187,8 +189,11 @@ def _payloads(file: BinaryIO) -> Iterator[bytes]:
             return
         file = io.BytesIO(rest)
     for line in chain([first], file):
-        if line.strip():
-            yield from _elements(line.strip())
+        payload = line.strip()
+        if payload.startswith(b"["):
+            yield from _elements(payload)
+        elif payload:
+            yield payload
 
 
 def _is_json(data: bytes) -> bool:
@@ -229,35 +234,44 @@ def _rows(lines: Iterable[bytes]) -> Iterator[bytes]:
             yield msgspec.json.encode({name: cell or None for name, cell in zip(columns, row, strict=False)})
 
 
-def _delivery(payload: bytes, delivery_id: str, intake: Intake) -> Delivery:
-    recorded, body = _recording(payload)
-    headers = kept_headers(recorded.headers.items()) if recorded.headers else {}
-    delivery = Delivery(
+def _delivery(payload: bytes, delivery_id: str, intake: Intake, fixed: dict[str, str]) -> Delivery:
+    """A payload as it would have been received; one that somebody recorded, as it was. `fixed` is a header of all."""
+    found = _recorded_in(payload)
+    if found is None:
+        return Delivery(
+            received_at=intake.now,
+            delivery_id=delivery_id,
+            source=intake.source,
+            headers=fixed,
+            body=payload,
+        )
+    recorded, body = found
+    return Delivery(
         received_at=_moment(recorded.received_at) or intake.now,
         delivery_id=delivery_id,
         source=intake.source,
         remote_address=recorded.remote_address,
-        headers=headers if intake.dialect is None else headers | {FIXED: intake.dialect},
+        headers=kept_headers((recorded.headers or {}).items()) | fixed,
         body=body,
     )
-    return redacted(delivery, intake.privacy)
 
 
-_NOTHING = _Recorded(body=msgspec.Raw())
+_ENVELOPE = (b'{"events"', b'{ "events"')
+"""How nearly all payloads begin, and none that somebody recorded."""
 
 
-def _recording(payload: bytes) -> tuple[_Recorded, bytes]:
-    """What is known of a delivery, and its body; of a payload that nobody recorded only itself."""
-    if b'"body"' not in payload:
-        return _NOTHING, payload
+def _recorded_in(payload: bytes) -> tuple[_Recorded, bytes] | None:
+    """What is known of a delivery that somebody recorded, and its body; None if the payload is only itself."""
+    if payload.startswith(_ENVELOPE) or b'"body"' not in payload:
+        return None
     try:
         recorded = _recorded.decode(payload)
         body = bytes(recorded.body)
         if body.startswith(b'"'):
             return recorded, _text.decode(body).encode()
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return _NOTHING, payload
-    return (_NOTHING, payload) if recorded.headers is None else (recorded, body)
+        return None
+    return None if recorded.headers is None else (recorded, body)
 
 
 def _moment(value: datetime | float | None) -> datetime | None:

@@ -14,7 +14,6 @@ import typing
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from regstats.events import Delivery, Deployment, Event
 from regstats.journal import sync_directory
@@ -50,7 +50,9 @@ _ARROW_TYPES: dict[Any, pa.DataType] = {
 def _schema(row: type[Struct]) -> pa.Schema:
     """The columns of a row type. Only types that every Parquet engine reads: ids are text, times UTC microseconds."""
     fields = []
-    for name, hint in typing.get_type_hints(row).items():
+    hints = typing.get_type_hints(row)
+    for name in row.__struct_fields__:
+        hint = hints[name]
         options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
         (kind,) = (option for option in options if option is not type(None))
         fields.append(pa.field(name, _ARROW_TYPES[kind], nullable=type(None) in options))
@@ -150,8 +152,17 @@ def to_table(rows: list[Any], schema: pa.Schema) -> pa.Table:
 
 
 def _batch(rows: list[Any], schema: pa.Schema) -> pa.RecordBatch:
-    columns = [pa.array(list(map(attrgetter(field.name), rows)), field.type) for field in schema]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    columns = zip(*map(astuple, rows), strict=True)
+    arrays = [_array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    """A column. Of what comes together much is the same, and looked into once; what is nested is slow to repeat."""
+    first = values[0]
+    if first is values[-1] and not pa.types.is_nested(kind) and values.count(first) == len(values):
+        return pa.repeat(pa.scalar(first, kind), len(values))
+    return pa.array(values, kind)
 
 
 COMPRESSION_LEVEL = 1

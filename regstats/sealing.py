@@ -5,6 +5,7 @@ their segment, they count from the moment the manifest names them, and only then
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from operator import attrgetter
@@ -125,8 +126,8 @@ def write(store: Store, table: TableName, name: str, rows: Iterable[Any]) -> lis
 
 
 def _rows_by_date(table: TableName, rows: Iterable[Any]) -> dict[date, list[Any]]:
-    dates: dict[date, list[Any]] = {}
+    dates: dict[date, list[Any]] = defaultdict(list)
     moment = attrgetter(MOMENTS[table])
     for row in rows:
-        dates.setdefault(moment(row).date(), []).append(row)
+        dates[moment(row).date()].append(row)
     return dates

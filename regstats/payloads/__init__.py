@@ -8,10 +8,12 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from regstats.errors import PayloadError
 from regstats.events import TORN, Delivery, Event
@@ -48,7 +50,7 @@ _SECRET = ("signature", "token", "auth", "secret")
 NOTHING: Mapping[str, str] = {}
 
 
-class Parsed(NamedTuple):
+class Parsed(Struct, frozen=True, gc=False):
     """What a delivery says. `error` is None if all of it was understood; the events that were stand beside it."""
 
     dialect: str | None
@@ -102,10 +104,10 @@ def understand(
             continue
         if delivery.source in fixed:
             headers = delivery.headers | {FIXED: fixed[delivery.source]}
-            delivery = msgspec.structs.replace(delivery, headers=headers)  # noqa: PLW2901 - so it is from now on
-        dialect, found, error = parse(delivery)
-        understood.append(msgspec.structs.replace(delivery, dialect=dialect, error=error, event_count=len(found)))
-        events.extend(found)
+            delivery = replace(delivery, headers=headers)  # noqa: PLW2901 - so it is from now on
+        said = parse(delivery)
+        understood.append(replace(delivery, dialect=said.dialect, error=said.error, event_count=len(said.events)))
+        events.extend(said.events)
     return understood, events
 
 

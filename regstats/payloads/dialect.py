@@ -181,8 +181,9 @@ def time_of(said: Time, received_at: datetime) -> datetime | None:
     Where it has no zone it is UTC.
     """
     try:
-        when = _from_number(said) if isinstance(said, int | float) else datetime.fromisoformat(said or "")
-        when = when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+        when = datetime.fromisoformat(said or "") if said is None or isinstance(said, str) else _from_number(said)
+        if when.tzinfo is not UTC:
+            when = when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):
         return None
     return when if _EARLIEST <= when <= received_at + _CLOCK_SKEW else None

@@ -115,24 +115,25 @@ def read(dialect: str, payload: Payload) -> Understood:
 def _each(dialect: str, raw_events: list[msgspec.Raw], payload: Payload) -> Iterator[Event | PayloadError]:
     for position, raw in enumerate(raw_events):
         try:
-            yield _event(dialect, _wires.decode(raw), f"{payload.name}:{position}", payload.delivery)
+            yield _event(dialect, _wires.decode(raw), payload.delivery, payload.name, position)
         except (msgspec.DecodeError, UnicodeDecodeError, PayloadError) as error:
             yield PayloadError(f"Event {position}: {error}")
 
 
 def parse_at_once(delivery: Delivery) -> list[Event] | None:
     """The same, in half the time, for an envelope that is all as it should be; None for anything else."""
+    events = []
     try:
-        wires = _envelopes.decode(delivery.body).events
-        if any(wire.actor and wire.actor.user_type for wire in wires):
-            return None
-        name = delivery.delivery_id
-        return [_event(NAME, wire, f"{name}:{position}", delivery) for position, wire in enumerate(wires)] or None
+        for position, wire in enumerate(_envelopes.decode(delivery.body).events):
+            if wire.actor and wire.actor.user_type:
+                return None
+            events.append(_event(NAME, wire, delivery, delivery.delivery_id, position))
+        return events or None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, PayloadError):
         return None
 
 
-def _event(dialect: str, wire: _Wire, name: str, delivery: Delivery) -> Event:
+def _event(dialect: str, wire: _Wire, delivery: Delivery, name: str, position: int) -> Event:
     target, request = wire.target, wire.request or _Request()
     if not wire.action:
         raise PayloadError("it has no action")
@@ -142,7 +143,7 @@ def _event(dialect: str, wire: _Wire, name: str, delivery: Delivery) -> Event:
     client, client_version = client_of(request.useragent)
     return Event(
         # Without an id nothing tells a repeated event from a second one: never merge two that may be distinct.
-        event_id=wire.id or name,
+        event_id=wire.id or f"{name}:{position}",
         source=delivery.source,
         dialect=dialect,
         timestamp=timestamp or delivery.received_at,
