@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from logging import getLogger
-from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -18,7 +17,7 @@ from regstats.collector import Intake, problem
 from regstats.config import Settings
 from regstats.connections import Connections
 from regstats.journal import Journal
-from regstats.store import utc_now
+from regstats.store import local_directory, utc_now
 
 _log = getLogger(__name__)
 
@@ -78,7 +77,7 @@ def worker(settings: Settings) -> Flask:
     connections, doorkeeper = Connections(settings.port, settings.request_timeout), monitoring.Doorkeeper()
     journal = None
     if settings.only != "web":
-        journal = Journal(Path(settings.data) / "journal", monitoring.note_commit)
+        journal = Journal(local_directory(settings.data) / "journal", monitoring.note_commit)
         run_every(settings.seal_interval, journal.rotate, threading.Event())
     for call in (connections.end_overdue, doorkeeper.tell, monitoring.add_up):
         run_every(1.0, call, threading.Event())

@@ -1,12 +1,10 @@
 """`regstats check`: is everything in the store as it was promised? And `--repair`, for what can be repaired."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import date, datetime
 from functools import partial
-from pathlib import Path
 
 import duckdb
 import msgspec
@@ -20,7 +18,8 @@ from regstats.events import TORN, unique
 from regstats.parts import EVENTS, KEYS, MOMENTS, SCHEMAS, Part, TableName, by_date, describe, to_table
 from regstats.payloads import understand
 from regstats.rebuild import deliveries_of, make_anew
-from regstats.store import Store, utc_now
+from regstats.storage import MANIFEST
+from regstats.store import Store
 
 _NEEDS_REBUILD = "make the events anew from the deliveries"
 
@@ -48,7 +47,7 @@ def check(store: Store, now: datetime, *, repair: bool = False, deep: bool = Fal
     """
     steps = [_manifest, _parts, _orphans, _repetitions, _journal, _left, *([_events, _derived] if deep else [])]
     findings: list[Finding] = []
-    with store.exclusive() if os.access(store.root, os.W_OK) else nullcontext():
+    with store.exclusive() if store.is_writable() else nullcontext():
         for step in steps:
             found = list(step(store))
             findings += _mended(found, store, now) if repair else found
@@ -71,10 +70,10 @@ def _manifest(store: Store) -> Iterator[Finding]:
         store.manifest()
     except StoreError as error:
         yield Finding(
-            store.manifest_path.name,
+            MANIFEST,
             str(error).partition(" `regstats")[0],
             "set it aside, and take in all parts that are there",
-            partial(_set_aside, store, store.manifest_path),
+            partial(store.set_aside, MANIFEST),
         )
 
 
@@ -117,15 +116,7 @@ def _loss(part: Part) -> str:
 
 def _give_up(store: Store, part: Part) -> None:
     store.commit(drop=[part])
-    _set_aside(store, store.root / part.path)
-
-
-def _set_aside(store: Store, path: Path) -> None:
-    """Moves a file out of the way: nothing that might be of use to somebody is deleted."""
-    if path.exists():
-        damaged = store.root / "damaged"
-        damaged.mkdir(exist_ok=True)
-        path.rename(damaged / f"{utc_now():%Y%m%dT%H%M%SZ}-{path.name}")
+    store.set_aside(part.path)
 
 
 def _orphans(store: Store) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ import duckdb
 
 from regstats import accounting, moves
 from regstats.config import FOR_EVER, Retention, age_of
-from regstats.database import connect, literal
+from regstats.database import literal
 from regstats.parts import (
     COMPRESSION_LEVEL,
     DELIVERIES,
@@ -272,7 +272,7 @@ def has_rows_of_its_own(store: Store, orphan: Part) -> bool:
     own = f"select {key} from ({store.rows([orphan], KEYS[orphan.table])})"
     if live:
         own += f" except select {key} from ({store.rows(live, KEYS[orphan.table])})"
-    with connect() as connection:
+    with store.connect() as connection:
         try:
             return bool(connection.sql(f"{own} limit 1").fetchall())
         except duckdb.Error:

@@ -29,6 +29,7 @@ def names(data: str, column: str, begun: str, given: Mapping[str, Any]) -> list[
     query = understand(given, now=utc_now())
     text = _filled("completion", column=column, events=store.rows(parts, FILTERS), where=query.where)
     with connect() as connection:
+        store.introduce(connection)
         timer = threading.Timer(_SECONDS, connection.interrupt)
         timer.start()
         try:

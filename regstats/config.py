@@ -22,8 +22,8 @@ from regstats.rules import DockerService, Http, Kubernetes, Match, Registry, Rul
 
 DEFAULT_SOURCE = "default"
 DEFAULT_FILE = Path("regstats.toml")
-_NO_SETTINGS = ("config", "now")
-"""`REGSTATS_CONFIG` is where the settings are, if not in the working directory; `REGSTATS_NOW` is for `Stats`."""
+_NO_SETTINGS = ("config", "now", "state")
+"""`REGSTATS_CONFIG` is where the settings are, if not in the working directory; the others are for `Stats`, `Store`."""
 
 Token = Annotated[str, Meta(min_length=1)]
 

@@ -86,7 +86,7 @@ class Deployer:
         self._rules = {rule.name: rule for rule in settings.deploy}
         self._only = by_hand
         self._outbox = Outbox(store.root)
-        self._stats = Stats(store.root, exclude=NOBODY)
+        self._stats = Stats(store.place, exclude=NOBODY)
         self._stats.now = None
         self._watch = Watch(store, settings.deploy, self._stats, now, seconds)
         self._right: int | None = None

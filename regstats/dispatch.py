@@ -62,7 +62,7 @@ class Dispatch:
         self._settings = settings
         self._now = now
         self._outbox = Outbox(store.root)
-        self._stats = Stats(store.root, now=now(), exclude=settings.exclude)
+        self._stats = Stats(store.place, now=now(), exclude=settings.exclude)
         self._rests: dict[str, datetime] = {}
         """Until when what is not looked at again: by `every`, or because it failed."""
 

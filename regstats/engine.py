@@ -63,6 +63,7 @@ class Engine:
         self._defined: set[str] = set()
         self._open: dict[TableName, set[tuple[Any, ...]]] = {}
         self._connection = connect()
+        store.introduce(self._connection)
 
     def query(self, sql: str, values: dict[str, Any] | None = None, tables: Mapping[str, pa.Table] = NONE) -> pa.Table:
         """The rows of a query over the store as it is now, and over some tables beside it.

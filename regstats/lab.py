@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 class Data(NamedTuple):
     """The store that the notebooks read, and why, where nobody named it."""
 
-    root: Path
+    address: str
     note: str = ""
 
 
@@ -30,7 +30,7 @@ def start(
     """Becomes JupyterLab: this process is its server, so that what is sent to it reaches it, and nothing is left."""
     notebooks.need_jupyter()
     chosen = choose(data, os.environ)
-    environment = surroundings(chosen.root, settings, folder, os.environ)
+    environment = surroundings(chosen.address, settings, folder, os.environ)
     _tell(folder, chosen, notebooks.copy(folder, fresh=fresh))
     _register_kernel(folder)
     sys.stdout.flush()
@@ -42,19 +42,19 @@ def choose(data: str | None, environ: Mapping[str, str]) -> Data:
     """The store that was named, or ./data if it is one, or else the sample. Raises StoreNotFoundError."""
     named = data or environ.get("REGSTATS_DATA")
     if named:
-        return Data(Store(named).root.resolve())
+        return Data(Store(named).address)
     if any((Path(DEFAULT_DATA) / part).exists() for part in ("manifest.json", "journal")):
-        return Data(Path(DEFAULT_DATA).resolve())
+        return Data(Store(DEFAULT_DATA).address)
     why = f"There is no store in ./{DEFAULT_DATA}, so the notebooks show the sample; name yours with --data."
-    return Data(Store(sample.path()).root.resolve(), why)
+    return Data(Store(sample.path()).address, why)
 
 
-def surroundings(data: Path, settings: Path | None, folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+def surroundings(data: str, settings: Path | None, folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of the notebooks: the store, the settings in force here, and the present of the sample."""
     config.load(settings, environ)  # what is wrong with them is told now, not in a notebook
     file = config.in_force(settings, environ)
-    ours = {"REGSTATS_DATA": str(data)} | ({"REGSTATS_CONFIG": str(file.resolve())} if file else {})
-    if data == sample.path().resolve() and not environ.get("REGSTATS_NOW"):
+    ours = {"REGSTATS_DATA": data} | ({"REGSTATS_CONFIG": str(file.resolve())} if file else {})
+    if data == str(sample.path().resolve()) and not environ.get("REGSTATS_NOW"):
         ours["REGSTATS_NOW"] = sample.NOW.isoformat()
     kernels = str(folder.resolve() / notebooks.PRIVATE)
     ours["JUPYTER_PATH"] = os.pathsep.join(filter(None, [kernels, environ.get("JUPYTER_PATH")]))
@@ -76,7 +76,7 @@ def arguments(folder: Path, options: Sequence[str], port: int | None) -> list[st
 
 def _tell(folder: Path, data: Data, copied: notebooks.Copied) -> None:
     """On stderr, where JupyterLab says everything else."""
-    lines = [data.note or f"The notebooks show the store in {data.root}.", f"They are in {folder.resolve()}."]
+    lines = [data.note or f"The notebooks show the store in {data.address}.", f"They are in {folder.resolve()}."]
     if copied.renewed:
         lines.append(f"Renewed, as you had not changed them: {', '.join(copied.renewed)}.")
     if copied.left:

@@ -30,7 +30,7 @@ def import_store(path: Path, store: Store, source: str | None, advance: Advance 
     Sources keep their names, unless another is given for all. The other store is only read, and a collector may write
     to either. `advance` is told how many rows more are done. Raises InputError where it is this one.
     """
-    if path.resolve() == store.root.resolve():
+    if str(path.resolve()) == store.address:
         raise InputError(f"{path} is the store itself.")
     seal(store)  # so that all that is known is in parts
     other, done = Stats(path, exclude=NOBODY), Imported()

@@ -56,6 +56,7 @@ class Known:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, store: Store, source: str) -> None:
         self._connection, self._store, self._source = connection, store, source
+        store.introduce(connection)
         self._taken: dict[str, int] = {}
         self._snapshot: object = None
         self._unsealed = to_table([], EVENTS)

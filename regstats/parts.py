@@ -111,14 +111,14 @@ class Part(Struct, frozen=True, order=True, omit_defaults=True):
         return self.days or (Day(self.date, self.name, self.rows),)
 
 
-def at(path: Path) -> Part | None:
+def at(path: str) -> Part | None:
     """The part that would have this path, seen from the root of the store; None if none would."""
-    table, partition, name = path.parts
+    table, partition, name = path.split("/")
     key, _, span = partition.partition("=")
     try:
         day = date.fromisoformat(f"{span}-01" if key == "month" else span)
         days = (Day(day, "", 0),) if key == "month" else ()
-        part = Part(msgspec.convert(table, TableName), day, path.stem, 0, days=days)
+        part = Part(msgspec.convert(table, TableName), day, name.removesuffix(".parquet"), 0, days=days)
     except ValueError:
         return None
     if part.days and part.table in KEYS:

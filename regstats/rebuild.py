@@ -8,7 +8,6 @@ meanwhile: deliveries are taken, and counted by readers, and are sealed afterwar
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +16,6 @@ import pyarrow.parquet as pq
 
 from regstats.compact import merge
 from regstats.events import Delivery
-from regstats.journal import sync_directory
 from regstats.parts import DELIVERIES, EVENTS, Part, by_date, to_table, writer
 from regstats.payloads import NOTHING, understand
 from regstats.sealing import add, unknown, write
@@ -107,15 +105,13 @@ def _batches(store: Store, parts: list[Part]) -> Iterator[list[Delivery]]:
 
 def deliveries_of(store: Store, part: Part) -> Iterator[list[Delivery]]:
     """The deliveries of a part, some at a time."""
-    for batch in pq.ParquetFile(store.path_of(part)).iter_batches(_BATCH, columns=DELIVERIES.names):
+    for batch in pq.ParquetFile(store.open(part)).iter_batches(_BATCH, columns=DELIVERIES.names):
         yield [Delivery(**row | {"headers": dict(row["headers"])}) for row in batch.to_pylist()]
 
 
 def _move(shadow: Store, store: Store, part: Part) -> None:
-    target = store.root / part.path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    Path(shadow.path_of(part)).rename(target)
-    sync_directory(target.parent)
+    with store.appearing(part) as unseen:
+        (shadow.root / part.path).rename(unseen)
 
 
 def replay(store: Store, dialects: Mapping[str, str] = NOTHING) -> Contents:

@@ -134,9 +134,10 @@ def _scheduled(settings: config.Settings) -> dict[str, agenda.Schedule]:
 def _for_host(host: str, data: str, file: Path | None) -> str:
     """The lines that make the host's scheduler send what is scheduled."""
     from regstats import schedule
+    from regstats.store import address_of
 
     folder, path, settings = Path.cwd(), config.in_force(file), _settings(data, file)
-    places = ["--data", str(Path(settings.data).resolve()), *(["--config", str(path.resolve())] if path else [])]
+    places = ["--data", address_of(settings.data), *(["--config", str(path.resolve())] if path else [])]
     program = shutil.which("regstats") or f"{sys.executable} -m regstats"
     texts = []
     for name, one in _scheduled(settings).items():
@@ -214,13 +215,14 @@ def _rehearsed(one: agenda.Alert, settings: config.Settings, since: str | None, 
     from regstats import alerts
     from regstats.parameters import moment
     from regstats.stats import Stats
+    from regstats.store import local_directory
 
     stats = Stats(settings.data, exclude=settings.exclude)
     now = stats.present
 
     def facts_at(at: Any) -> alerts.Facts:
         stats.now = at
-        return alerts.Facts(stats, None if since else Path(settings.data), one.repository)
+        return alerts.Facts(stats, None if since else local_directory(settings.data), one.repository)
 
     begin = moment("since", since, now=now) or now
     return [

@@ -66,7 +66,7 @@ def _seal_deployments(store: Store, ended: list[Deployment]) -> None:
 
 def _seal(store: Store, segment: Path) -> Sealed:
     done = Sealed()
-    if segment.stem not in store.manifest().sealed:
+    if not store.is_sealed(segment.stem):
         done = add(store, segment.stem, journal.read(segment, finished=True), sealed=segment.stem)
     segment.unlink()
     return done

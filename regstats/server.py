@@ -49,9 +49,8 @@ def serve(settings: Settings) -> None:
 
 
 def _collect(settings: Settings, store: Store) -> None:
-    """Keeps the store in order while the workers run."""
+    """Keeps the store in order while the workers run, which wait for nothing of that."""
     upkeep = Upkeep(store, settings)
-    upkeep.seal()  # what a collector before this one had taken, and could not seal any more
     try:
         with (
             _every(settings.seal_interval, upkeep.seal),
@@ -67,7 +66,7 @@ def _collect(settings: Settings, store: Store) -> None:
 
 def _run(settings: Settings, store: Store) -> None:
     """Runs the workers until a signal."""
-    where = {"address": f"http://{settings.host}:{settings.port}", "data": str(store.root.resolve())}
+    where = {"address": f"http://{settings.host}:{settings.port}", "data": store.address}
     _log.info("Listening.", extra={"fields": where})
     _server(settings).serve(target_loader=functools.partial(worker, settings), wrap_loader=False)
 

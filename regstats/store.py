@@ -1,4 +1,4 @@
-"""The store on disk: parts, and the manifest that says which of them count.
+"""The store: parts, and the manifest that says which of them count.
 
     DATA/journal/…ndjson      acknowledged, not yet sealed (`journal`)
     DATA/ledger/…json         deployments, likewise (`ledger`)
@@ -6,14 +6,14 @@
     DATA/manifest.json        the live parts; replaced atomically: the one point of commit
 
 Writers hold DATA/lock. Readers hold nothing: they read the manifest, then the journal, then see whether the manifest is
-still the same.
+still the same. In object storage there are the parts, the manifest and the lock; the rest is in a local directory.
 """
 
-import fcntl
+import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,12 +24,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from regstats import journal, parts
+from regstats import journal, objects, parts
 from regstats.database import connect_for_upkeep, read_parquet
 from regstats.errors import StoreError, StoreNotFoundError
 from regstats.events import Delivery, Deployment
 from regstats.ledger import Ledger
 from regstats.parts import Part, TableName, by_date
+from regstats.storage import MANIFEST, Disk, Source, Storage
 
 if TYPE_CHECKING:
     import duckdb
@@ -63,51 +64,74 @@ class Snapshot(NamedTuple):
 class Store:
     """A store at a path. Raises StoreNotFoundError where there is none, unless it is to be created."""
 
-    def __init__(self, root: str | os.PathLike[str], *, create: bool = False) -> None:
-        self.root = Path(root)
+    def __init__(self, place: str | os.PathLike[str], *, create: bool = False) -> None:
+        self.place = os.fspath(place)
+        """A directory, or the address of object storage, as it was given."""
+        self.root = local_directory(self.place)
+        """The directory of what is on this machine's disk in any case: journal, ledger, outbox."""
+        is_remote = objects.is_url(self.place)
+        self._storage: Storage = objects.Bucket(self.place, self.root) if is_remote else Disk(self.root)
         self.journal = self.root / "journal"
         self.ledger = Ledger(self.root)
-        self.manifest_path = self.root / "manifest.json"
-        if create:
-            self._create()
-        elif not self.root.is_dir():
+        if create or is_remote:
+            self._create(self.journal if create and is_remote else self.root)
+        if not (create or self._is_there(is_remote)):
             raise StoreNotFoundError(
-                f"There is no store at {self.root}. Start a collector with `regstats serve --data {self.root}`, "
-                f"import payloads with `regstats import FILE --data {self.root}`, or see one with `regstats demo`."
+                f"There is no store at {self.place}. Start a collector with `regstats serve --data {self.place}`, "
+                f"import payloads with `regstats import FILE --data {self.place}`, or see one with `regstats demo`."
             )
 
-    def _create(self) -> None:
+    def _create(self, folder: Path) -> None:
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"Cannot create the store at {self.root}: {error.strerror}.") from None
+            hint = "" if str(self.root) == self.place else " $REGSTATS_STATE can name another directory."
+            raise StoreError(f"Cannot create the store at {self.root}: {error.strerror}.{hint}") from None
+
+    def _is_there(self, is_remote: bool) -> bool:
+        return (self.journal.is_dir() or self.manifest().version > 0) if is_remote else self.root.is_dir()
+
+    @property
+    def address(self) -> str:
+        """Where it is, for whoever is in another directory."""
+        return address_of(self.place)
 
     def manifest(self) -> Manifest:
         """The manifest now; an empty one where nothing was sealed yet."""
         try:
-            return msgspec.json.decode(self.manifest_path.read_bytes(), type=Manifest)
+            return msgspec.json.decode(self._storage.manifest(), type=Manifest)
         except FileNotFoundError:
             return Manifest()
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StoreError(
-                f"{self.manifest_path} is damaged: {error}. `regstats check --repair` makes it anew from the parts."
+                f"{self.place}/{MANIFEST} is damaged: {error}. `regstats check --repair` makes it anew from the parts."
             ) from None
 
-    def path_of(self, part: Part) -> str:
-        """Where the file of a part is."""
-        return str(self.root / part.path)
+    def url_of(self, part: Part) -> str:
+        """Where the file of a part is, as DuckDB calls it."""
+        return self._storage.url(part.path)
+
+    def open(self, part: Part) -> str | Source:
+        """The file of a part, for PyArrow."""
+        return self._storage.open(part.path)
 
     def read(self, part: Part, columns: Sequence[str] | None = None, filters: pc.Expression | None = None) -> pa.Table:
         """The rows of a part, or those that are asked for."""
-        return pq.read_table(self.path_of(part), columns=columns, filters=filters, partitioning=None)
+        return pq.read_table(self.open(part), columns=columns, filters=filters, partitioning=None)
 
     def rows(self, parts: Iterable[Part], columns: Iterable[str]) -> str:
         """The rows of some parts, one at least, as a query of DuckDB."""
-        return read_parquet(map(self.path_of, parts), columns)
+        return read_parquet(map(self.url_of, parts), columns)
 
     def connect(self, memory: str = "2GB") -> "duckdb.DuckDBPyConnection":
         """A database for upkeep of this store, which is to be closed."""
-        return connect_for_upkeep(self.root, memory)
+        connection = connect_for_upkeep(self.root, memory)
+        self.introduce(connection)
+        return connection
+
+    def introduce(self, connection: "duckdb.DuckDBPyConnection") -> None:
+        """Lets a connection read parts of this store."""
+        self._storage.introduce(connection)
 
     def snapshot(self, known: object = None) -> Snapshot | None:
         """All parts, deliveries and deployments, none missing and none twice; None if it is still `known` (a key).
@@ -117,7 +141,7 @@ class Store:
         """
         while True:
             manifest = self.manifest()
-            pending = [s for s in journal.segments(self.journal) if s.stem not in manifest.sealed]
+            pending = [s for s in journal.segments(self.journal) if not self.is_sealed(s.stem, manifest)]
             try:
                 key = (manifest.version, *map(_state, pending), *map(_state, self.ledger.files()))
                 if key == known:
@@ -129,15 +153,17 @@ class Store:
             if self.manifest().version == manifest.version:
                 return Snapshot(key, manifest.parts, unsealed, deployments)
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self) -> AbstractContextManager[None]:
         """No other writer until the end of the block. Each change is made within one; it cannot be entered twice."""
-        file = os.open(self.root / "lock", os.O_WRONLY | os.O_CREAT, 0o640)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(file)
+        return self._storage.exclusive()
+
+    def is_writable(self) -> bool:
+        """Whether it is worth to try and write."""
+        return self._storage.is_writable()
+
+    def is_sealed(self, segment: str, manifest: Manifest | None = None) -> bool:
+        """Whether what is in a segment of the journal is in parts."""
+        return self._storage.owner + segment in (self.manifest() if manifest is None else manifest).sealed
 
     def write(self, table: TableName, day: date, name: str, rows: pa.Table) -> Part:
         """A part on disk. It counts once it is committed."""
@@ -148,11 +174,15 @@ class Store:
 
     def appearing(self, part: Part) -> AbstractContextManager[Path]:
         """Where to write the file of a part, which then is there whole and durable, or not at all."""
-        return parts.appearing(self.root / part.path)
+        return self._storage.appearing(part.path)
 
     def remove(self, part: Part) -> None:
         """Deletes the file of a part that does not count."""
-        (self.root / part.path).unlink(missing_ok=True)
+        self._storage.remove(part.path)
+
+    def set_aside(self, name: str) -> None:
+        """Moves a file out of the way, by its path from the root: nothing that may be of use to somebody is deleted."""
+        self._storage.set_aside(name, f"damaged/{utc_now():%Y%m%dT%H%M%SZ}-{name.rpartition('/')[2]}")
 
     def commit(
         self,
@@ -170,14 +200,24 @@ class Store:
         live = sorted(added.union(part for part in before.parts if part not in dropped))
         paths = {part.path for part in live}
         retired = before.retired | {part.path: utc_now() for part in dropped}
+        kept, gone = _swept({path: since for path, since in retired.items() if path not in paths}, grace)
         after = Manifest(
             version=before.version + 1,
             parts=live,
-            sealed=[*(s for s in before.sealed if journal.exists(self.journal, s)), *([sealed] if sealed else [])],
-            retired=self._swept({path: since for path, since in retired.items() if path not in paths}, grace),
+            sealed=[*(s for s in before.sealed if self._may_come_again(s)), *self._named(sealed)],
+            retired=kept,
         )
-        with parts.appearing(self.manifest_path) as unseen:
-            unseen.write_bytes(msgspec.json.format(msgspec.json.encode(after), indent=1))
+        self._storage.publish(msgspec.json.format(msgspec.json.encode(after), indent=1))
+        for path in gone:
+            self._storage.remove(path)
+
+    def _named(self, segment: str | None) -> list[str]:
+        return [] if segment is None else [self._storage.owner + segment]
+
+    def _may_come_again(self, sealed: str) -> bool:
+        """Whether a segment that is sealed is in the journal yet; of other machines' nobody knows here."""
+        owner, segment = self._storage.owner, sealed.rpartition("/")[2]
+        return sealed != owner + segment or journal.exists(self.journal, segment)
 
     def replace(self, table: TableName, day: date, name: str, rows: pa.Table) -> None:
         """Puts one part in the place of all parts of a table for a date."""
@@ -191,20 +231,37 @@ class Store:
         """
         manifest = self.manifest()
         known = {part.path for part in manifest.parts} | manifest.retired.keys()
-        found = (parts.at(path.relative_to(self.root)) for path in self.root.glob("*/*=*/*.parquet"))
+        found = map(parts.at, self._storage.names())
         return [
             part
             for part in found
             if part is not None and part.path not in known and not journal.exists(self.journal, part.name)
         ]
 
-    def _swept(self, retired: dict[str, datetime], grace: timedelta | None) -> dict[str, datetime]:
-        """Deletes the files of parts that have been retired long enough; the others."""
-        last = utc_now() - (GRACE if grace is None else grace)
-        kept = {path: since for path, since in retired.items() if since > last}
-        for path in retired.keys() - kept.keys():
-            (self.root / path).unlink(missing_ok=True)
-        return kept
+
+def local_directory(place: str) -> Path:
+    """Where a store keeps what has to be on a local disk: the store itself, or, of object storage, its own directory.
+
+    That is `$REGSTATS_STATE`; by default one of this user's, for each store.
+    """
+    if not objects.is_url(place):
+        return Path(place)
+    if own := os.environ.get("REGSTATS_STATE"):
+        return Path(own)
+    users = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return users / "regstats" / hashlib.sha256(place.rstrip("/").encode()).hexdigest()[:16]
+
+
+def address_of(place: str) -> str:
+    """Where a store is, for whoever is in another directory."""
+    return place if objects.is_url(place) else str(Path(place).resolve())
+
+
+def _swept(retired: dict[str, datetime], grace: timedelta | None) -> tuple[dict[str, datetime], list[str]]:
+    """Of parts that have been retired those that stay a little, and those whose files are to be deleted."""
+    last = utc_now() - (GRACE if grace is None else grace)
+    kept = {path: since for path, since in retired.items() if since > last}
+    return kept, sorted(retired.keys() - kept.keys())
 
 
 def _state(path: Path) -> tuple[str, int, int]:

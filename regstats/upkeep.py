@@ -36,7 +36,7 @@ class Upkeep:
         self._settings = settings
         self._now = now
         self._closed_at: datetime | None = None
-        self._stats = Stats(store.root, exclude=settings.exclude)
+        self._stats = Stats(store.place, exclude=settings.exclude)
         self._stats.now = None  # a collector lives by the clock, whatever $REGSTATS_NOW says
         self._totals: Totals | None = None
         self._sender: Dispatch | None = None

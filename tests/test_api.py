@@ -485,7 +485,7 @@ def test_who_waits_too_long_is_told_to_come_again(data, monkeypatch):
 
 
 def damaged_manifest(store):
-    store.manifest_path.write_text("{damaged")
+    (store.root / "manifest.json").write_text("{damaged")
 
 
 def damaged_part(store):

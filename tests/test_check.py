@@ -61,7 +61,7 @@ def test_an_empty_store_is_well(store):
 
 def test_a_manifest_that_cannot_be_read(sound):
     """It is made anew of the parts that are there; the old one is kept."""
-    sound.manifest_path.write_text('{"version": 1, "parts": [')
+    (sound.root / "manifest.json").write_text('{"version": 1, "parts": [')
     finds(sound, "is damaged", "manifest.json")
     assert counted(sound)[:2] == WELL[:2]
     (kept,) = (sound.root / "damaged").iterdir()
@@ -70,17 +70,17 @@ def test_a_manifest_that_cannot_be_read(sound):
 
 def test_a_manifest_that_is_gone(sound):
     """All parts look like left over ones, and hold what is nowhere else."""
-    sound.manifest_path.unlink()
+    (sound.root / "manifest.json").unlink()
     finds(sound, "holds rows that are nowhere else", "events/")
     assert WELL == counted(sound)
 
 
 def test_a_manifest_that_is_older_than_its_parts(sound):
     """A backup of the one with the other: nothing that came later is lost."""
-    old = sound.manifest_path.read_bytes()
+    old = (sound.root / "manifest.json").read_bytes()
     journalled(sound, envelope(make_event(id="e")))
     seal(sound)
-    sound.manifest_path.write_bytes(old)
+    (sound.root / "manifest.json").write_bytes(old)
     assert EVENT_IDS == counted(sound)[0]
     finds(sound, "holds rows that are nowhere else", "events/")
     assert [*EVENT_IDS, "e"] == counted(sound)[0]
@@ -117,8 +117,8 @@ def test_deliveries_that_are_gone_are_told_and_their_events_stay(sound):
 def test_rows_that_the_manifest_does_not_know(sound):
     """A part that was replaced by another under its name."""
     part = part_of(sound, "events", -1)
-    table = pq.read_table(sound.path_of(part), partitioning=None)
-    pq.write_table(table.slice(0, 1), sound.path_of(part))
+    table = pq.read_table(sound.url_of(part), partitioning=None)
+    pq.write_table(table.slice(0, 1), sound.url_of(part))
     finds(sound, "Holds 1 rows", part.path, deep=True)
     assert WELL == counted(sound)
 
@@ -127,7 +127,7 @@ def test_rows_that_the_manifest_does_not_know(sound):
 def test_what_is_there_twice(sound, table):
     """Counted once again afterwards."""
     part = part_of(sound, table)
-    rows = pq.read_table(sound.path_of(part), partitioning=None)
+    rows = pq.read_table(sound.url_of(part), partitioning=None)
     with sound.exclusive():
         sound.commit(add=[sound.write(table, part.date, "copy", rows)])
     assert WELL != counted(sound)
@@ -138,7 +138,7 @@ def test_what_is_there_twice(sound, table):
 def test_an_event_at_two_dates(sound):
     """It stays where it was first."""
     part = part_of(sound, "events")
-    rows = pq.read_table(sound.path_of(part), partitioning=None)
+    rows = pq.read_table(sound.url_of(part), partitioning=None)
     with sound.exclusive():
         sound.commit(add=[sound.write("events", part.date + days(1), "copy", rows)])
     finds(sound, "are there twice", f"events/date={part.date + days(1)}")
@@ -170,9 +170,9 @@ def test_what_is_derived_and_wrong(sound, table, column, value, source, by_month
     if by_month:
         compact(sound, NOW + days(30))
     part, numbers = part_of(sound, table), Stats(sound.root, now=NOW).pushes()
-    rows = pq.read_table(sound.path_of(part), partitioning=None)
+    rows = pq.read_table(sound.url_of(part), partitioning=None)
     field = rows.schema.get_field_index(column)
-    pq.write_table(rows.set_column(field, rows.schema.field(column), [[value] * rows.num_rows]), sound.path_of(part))
+    pq.write_table(rows.set_column(field, rows.schema.field(column), [[value] * rows.num_rows]), sound.url_of(part))
     assert by_month is bool(part.days)
     assert [] == check(sound, NOW)
     finds(sound, f"Its {table} are not those of the {source}", part.path, deep=True)
@@ -184,7 +184,7 @@ def test_what_a_crash_left_behind_is_no_problem(sound):
     """It is removed by whoever comes next."""
     part = part_of(sound, "events")
     copy = sound.root / f"events/date={part.date}/left.parquet"
-    shutil.copy(sound.path_of(part), copy)
+    shutil.copy(sound.url_of(part), copy)
     copy.with_suffix(".tmp").write_bytes(b"half")
     assert 2 == len([finding for finding in check(sound, NOW) if not finding.is_problem])
     finds(sound, "Was not finished", "left.tmp", problem=False)

@@ -56,7 +56,7 @@ def test_what_is_kept_is_read(two_days):
     """Not made again: a part that says something else is believed."""
     account(two_days, NOW)
     (part,) = [part for part in two_days.manifest().parts if part.table == "pulls"]
-    pq.write_table(pq.read_table(two_days.path_of(part)).slice(0, 0), two_days.path_of(part))
+    pq.write_table(pq.read_table(two_days.url_of(part)).slice(0, 0), two_days.url_of(part))
     assert 1 == Stats(two_days.root).pulls()["pulls"].sum()
 
 
@@ -205,7 +205,7 @@ def test_retention_of_a_part_of_a_month(two_months):
     compact(two_months, datetime(2026, 11, 2, 12, tzinfo=UTC), Retention(events="2d"))
     assert everywhere("month=2026-10", "month=2026-11") == derived_files(two_months)
     part = next(part for part in two_months.manifest().parts if part.table == "pulls")
-    assert {(OCTOBER + days(1)).date()} == set(pq.read_table(two_months.path_of(part))["date"].to_pylist())
+    assert {(OCTOBER + days(1)).date()} == set(pq.read_table(two_months.url_of(part))["date"].to_pylist())
     assert [6, 6] == answers(two_months)[1]["pulls"]
     compact(two_months, datetime(2026, 11, 3, 12, tzinfo=UTC), Retention(events="2d"))
     assert everywhere("month=2026-11") == derived_files(two_months)
@@ -316,10 +316,10 @@ def test_a_merged_part_is_in_the_order_that_is_read_fastest(many_parts):
     """Events by repository, tag and time; in Parquet that every engine reads."""
     merge(many_parts, NOW)
     (merged,) = [p for p in many_parts.manifest().parts if p.table == "events" and p.date == (NOW - days(2)).date()]
-    table = pq.read_table(many_parts.path_of(merged), partitioning=None)
+    table = pq.read_table(many_parts.url_of(merged), partitioning=None)
     keys = list(zip(table["repository"].to_pylist(), table["timestamp"].to_pylist(), strict=True))
     assert sorted(keys) == keys
-    assert "ZSTD" == pq.ParquetFile(many_parts.path_of(merged)).metadata.row_group(0).column(0).compression
+    assert "ZSTD" == pq.ParquetFile(many_parts.url_of(merged)).metadata.row_group(0).column(0).compression
 
 
 def test_merging_does_not_put_pulls_out_of_date(many_parts):
@@ -377,7 +377,7 @@ def test_a_part_with_rows_of_its_own_is_not_removed(many_parts):
     """Somebody put an old manifest back: it may be the only copy."""
     with many_parts.exclusive():
         many_parts.write("events", NOW.date(), "unknown", pq.read_table(
-            many_parts.path_of(many_parts.manifest().parts[-1]), partitioning=None
+            many_parts.url_of(many_parts.manifest().parts[-1]), partitioning=None
         ).set_column(0, "event_id", [["nowhere else"]]))  # fmt: skip
     assert 0 == sweep(many_parts)
     assert "unknown.parquet" in files(many_parts, "events")

@@ -123,31 +123,32 @@ def test_a_wrong_name_lists_the_right_ones():
 def test_the_store_that_is_shown(tmp_path, monkeypatch, store):
     """The one that is named, or in the environment, or ./data; and the sample where none of them is."""
     monkeypatch.chdir(tmp_path)
-    assert sample.path().resolve() == lab.choose(None, {}).root
+    assert str(sample.path().resolve()) == lab.choose(None, {}).address
     assert "There is no store in ./data" in lab.choose(None, {}).note
-    assert (store.root, "") == lab.choose("store", {})
-    assert (store.root, "") == lab.choose(None, {"REGSTATS_DATA": "store"})
+    assert (str(store.root), "") == lab.choose("store", {})
+    assert (str(store.root), "") == lab.choose(None, {"REGSTATS_DATA": "store"})
     with pytest.raises(StoreNotFoundError):
         lab.choose("nosuch", {})
     (tmp_path / "data" / "sample").mkdir(parents=True)  # as in a clone
-    assert sample.path().resolve() == lab.choose(None, {}).root
+    assert str(sample.path().resolve()) == lab.choose(None, {}).address
     (tmp_path / "data" / "journal").mkdir()
-    assert (tmp_path / "data", "") == lab.choose(None, {})
+    assert (str(tmp_path / "data"), "") == lab.choose(None, {})
 
 
 def test_what_the_notebooks_are_told(tmp_path, monkeypatch):
     """Store and settings as absolute paths, because notebooks run in their own folder; the sample has a present."""
     monkeypatch.chdir(tmp_path)
-    told = lab.surroundings(tmp_path, None, Path("mine"), {"HOME": "/home", "JUPYTER_PATH": "/theirs"})
+    told = lab.surroundings(str(tmp_path), None, Path("mine"), {"HOME": "/home", "JUPYTER_PATH": "/theirs"})
     assert {
         "HOME": "/home", "REGSTATS_DATA": str(tmp_path), "JUPYTER_PATH": f"{tmp_path}/mine/.regstats:/theirs",
     } == told  # fmt: skip
     Path("regstats.toml").write_text("[exclude]\nactors = ['ci-*']")
-    told = lab.surroundings(sample.path().resolve(), None, Path("mine"), {})
+    told = lab.surroundings(str(sample.path().resolve()), None, Path("mine"), {})
     assert str(tmp_path / "regstats.toml") == told["REGSTATS_CONFIG"]
     assert "2026-11-24T00:00:00+00:00" == told["REGSTATS_NOW"]
     assert (
-        "30d" == lab.surroundings(sample.path().resolve(), None, Path("mine"), {"REGSTATS_NOW": "30d"})["REGSTATS_NOW"]
+        "30d"
+        == lab.surroundings(str(sample.path().resolve()), None, Path("mine"), {"REGSTATS_NOW": "30d"})["REGSTATS_NOW"]
     )
 
 

@@ -14,7 +14,7 @@ ORDER = """
     payloads.quay payloads.acr payloads.dockerhub payloads.aliyun payloads.github payloads.gitea payloads.artifactory
     payloads.nexus payloads.ecr payloads.gar payloads.harbor_audit payloads.dockerhub_csv payloads
     privacy agenda rules config
-    database journal parts ledger store sealing
+    database journal parts storage objects ledger store sealing
     accounting moves compact rebuild check
     logfiles importer logformats logged overlap accesslogs
     sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__

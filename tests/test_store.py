@@ -22,7 +22,7 @@ def event_ids(store):
         event_id
         for part in store.manifest().parts
         if part.table == "events"
-        for event_id in pq.read_table(store.path_of(part))["event_id"].to_pylist()
+        for event_id in pq.read_table(store.url_of(part))["event_id"].to_pylist()
     )
 
 

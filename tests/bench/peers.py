@@ -36,7 +36,7 @@ class Data(NamedTuple):
             return [str(self.folder / f"{table}.parquet")]
         store = Store(self.store)
         parts = [part for part in store.manifest().parts if part.table == "pulls"]
-        return [store.path_of(part) for part in parts if since is None or part.contents[-1].date >= since]
+        return [store.url_of(part) for part in parts if since is None or part.contents[-1].date >= since]
 
 
 # What is made beforehand.
@@ -54,7 +54,7 @@ def write_duckdb(data: Data) -> None:
     """A table for each table of the store, in the order in which the parts are."""
     store, tables = Store(data.store), {}
     for part in store.manifest().parts:
-        tables.setdefault(part.table, []).append(store.path_of(part))
+        tables.setdefault(part.table, []).append(store.url_of(part))
     with connect() as con:
         con.execute(f"attach '{data.folder / 'duckdb'}' as native")
         for table, files in tables.items():

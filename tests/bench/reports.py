@@ -39,11 +39,12 @@ def turned(items, number):
 def machine(*packages, place="", more=(), programs=()):
     """Where, with what, and how it was measured: versions of packages, and of each `(program, flag)` that is there."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    versions = [f"{name} {version(name)}" for name in ("regstats", *packages)]
+    python = f"Python {platform.python_version()} ({_whose_python()})"
+    versions = [python, *(f"{name} {version(name)}" for name in ("regstats", *packages))]
     versions += [*more, *(_of_program(*program) for program in programs if shutil.which(program[0]))]
     return (
         f"{os.cpu_count()} cores ({model[1] if model else platform.machine()}), {place}Linux {platform.release()}, "
-        f"Python {platform.python_version()} ({_whose_python()}), {', '.join(versions)}; load average {os.getloadavg()[1]:.1f} before\n"
+        f"{', '.join(versions)}; load average {os.getloadavg()[1]:.1f} before\n"
         f"python tests/bench/{Path(sys.argv[0]).name} {shlex.join(sys.argv[1:])}"
     )
 

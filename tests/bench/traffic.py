@@ -347,9 +347,7 @@ def _day(number: int, days: int, operations: int) -> str:
 
 def truth(store: Store) -> dict[str, int]:
     """What the clients did, from how it was made: the last two digits of a delivery's id are operation and step."""
-    files = [
-        store.path_of(part) for part in store.manifest().parts if isinstance(part, Part) and part.table == "events"
-    ]
+    files = [store.url_of(part) for part in store.manifest().parts if isinstance(part, Part) and part.table == "events"]
     ops = {what: [f"{n:x}" for n, op in enumerate(OPERATIONS) if op[2] == what] for what in ("pull", "version check")}
     with connect() as con:
         (row,) = (

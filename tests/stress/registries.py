@@ -42,7 +42,7 @@ class Registries:
     Now and then one forgets what it could not deliver, as registries do when they are restarted.
     """
 
-    def __init__(self, collector, rng, *, number=8, pause=0.03, padding=0, forgets=0.01):
+    def __init__(self, collector, rng, *, number=8, first=0, pause=0.03, padding=0, forgets=0.01):
         self.sent, self.acknowledged, self.answers = set(), set(), collections.Counter()
         self.started_and_acknowledged = PROCESSES.RawArray("Q", 2)
         self._collector, self._pause, self._padding, self._forgets = collector, pause, padding, forgets
@@ -51,7 +51,7 @@ class Registries:
         self._threads = [
             # Daemons: a test that fails before it stops them must not keep the whole run from ending.
             threading.Thread(target=self._run, args=(name, random.Random(rng.random())), daemon=True)
-            for name in range(number)
+            for name in range(first, first + number)
         ]
 
     def start(self):
@@ -104,20 +104,21 @@ class Registries:
         return answer
 
 
-def assert_all_there(store, registries):
+def assert_all_there(store, *registries):
     """Everything acknowledged, each event once, and nothing that was never sent."""
-    stats = Stats(store.root)
+    sent, acknowledged = (set().union(*(getattr(one, what) for one in registries)) for what in ("sent", "acknowledged"))
+    stats = Stats(store.place)
     ids = [row[0] for row in stats.sql("select event_id from events").fetchall()]
     assert [] == [event_id for event_id, count in collections.Counter(ids).items() if count > 1]
-    assert set() == registries.acknowledged - set(ids)
-    assert set() == set(ids) - registries.sent
+    assert set() == acknowledged - set(ids)
+    assert set() == set(ids) - sent
     delivered = stats.sql("""
         select json_extract_string(decode(body), '$.events[0].id'), delivery_id
         from deliveries
         where source <> 'journal'
     """).fetchall()
     assert len(delivered) == len({delivery_id for _, delivery_id in delivered})
-    assert set() == registries.acknowledged - {event_id for event_id, _ in delivered}
+    assert set() == acknowledged - {event_id for event_id, _ in delivered}
     assert set(ids) == {event_id for event_id, _ in delivered}
 
 
