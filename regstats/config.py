@@ -165,7 +165,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set. A field is a key in `regstats.toml` and, in capitals, a `REGSTATS_*` variable."""
 
     data: str = "data"
-    """The directory of the store."""
+    """The store: a directory, or the address of object storage."""
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 8080
     token: Token | None = None

@@ -144,6 +144,20 @@ def describe(table: TableName, day: date, name: str, rows: pa.Table) -> Part:
     return Part(table, day, name, rows.num_rows, early, late)
 
 
+Span = tuple[datetime, datetime]
+"""The first and the last moment."""
+_EVER: Span = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+
+def span(file: pq.FileMetaData, table: TableName) -> Span:
+    """Between which moments the rows of a part lie, by its statistics; at any time, where it has none."""
+    column = file.schema.names.index(MOMENTS[table])
+    found = [file.row_group(number).column(column).statistics for number in range(file.num_row_groups)]
+    if not found or not all(one is not None and one.has_min_max for one in found):
+        return _EVER
+    return min(one.min for one in found), max(one.max for one in found)
+
+
 def to_table(rows: list[Any], schema: pa.Schema) -> pa.Table:
     """Rows as an Arrow table."""
     # A column of few rows at a time: what was just looked at is still in the processor's cache.

@@ -112,6 +112,9 @@ def _stored(store: Store, parts: dict[date, list[Part]], events: list[Event]) ->
     stored: set[Identity] = set()
     for day in {first.date(), last.date()}:
         for part in parts.get(day, []):
+            begin, end = store.span(part)
+            if end < first or begin > last:
+                continue
             table = store.read(part, ["source", "event_id"], among_these)
             stored.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
     return stored

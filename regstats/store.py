@@ -29,7 +29,7 @@ from regstats.database import connect_for_upkeep, read_parquet
 from regstats.errors import StoreError, StoreNotFoundError
 from regstats.events import Delivery, Deployment
 from regstats.ledger import Ledger
-from regstats.parts import Part, TableName, by_date
+from regstats.parts import Part, Span, TableName, by_date
 from regstats.storage import MANIFEST, Disk, Source, Storage
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 GRACE = timedelta(minutes=10)
 """How long a part is kept after it was replaced: longer than the longest query."""
+
+
+_SPANS = 10_000
+"""Of so many parts it is remembered between which moments their rows lie."""
 
 
 class Manifest(Struct, frozen=True):
@@ -71,6 +75,7 @@ class Store:
         """The directory of what is on this machine's disk in any case: journal, ledger, outbox."""
         is_remote = objects.is_url(self.place)
         self._storage: Storage = objects.Bucket(self.place, self.root) if is_remote else Disk(self.root)
+        self._spans: dict[Part, Span] = {}
         self.journal = self.root / "journal"
         self.ledger = Ledger(self.root)
         if create or is_remote:
@@ -118,6 +123,14 @@ class Store:
     def read(self, part: Part, columns: Sequence[str] | None = None, filters: pc.Expression | None = None) -> pa.Table:
         """The rows of a part, or those that are asked for."""
         return pq.read_table(self.open(part), columns=columns, filters=filters, partitioning=None)
+
+    def span(self, part: Part) -> Span:
+        """Between which moments the rows of a part lie. It is looked for once, because parts do not change."""
+        if part not in self._spans:
+            if len(self._spans) >= _SPANS:
+                self._spans.clear()
+            self._spans[part] = parts.span(pq.read_metadata(self.open(part)), part.table)
+        return self._spans[part]
 
     def rows(self, parts: Iterable[Part], columns: Iterable[str]) -> str:
         """The rows of some parts, one at least, as a query of DuckDB."""
