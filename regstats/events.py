@@ -41,7 +41,7 @@ class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     """How many events were understood in it; those that came before, in another delivery, are among them."""
 
 
-class Event(Struct, frozen=True, kw_only=True, gc=False):
+class Event(Struct, frozen=True, gc=False):
     """One thing that happened at a registry. Attribute order is column order; empty text is None throughout."""
 
     event_id: str

@@ -141,33 +141,33 @@ def _event(dialect: str, wire: _Wire, delivery: Delivery, name: str, position: i
         raise PayloadError("its target has no repository")
     timestamp = time_of(wire.timestamp, delivery.received_at)
     client, client_version = client_of(request.useragent)
-    return Event(
-        # Without an id nothing tells a repeated event from a second one: never merge two that may be distinct.
-        event_id=wire.id or f"{name}:{position}",
-        source=delivery.source,
-        dialect=dialect,
-        timestamp=timestamp or delivery.received_at,
-        timestamp_trusted=timestamp is not None,
-        received_at=delivery.received_at,
-        action=wire.action,
-        kind=_kind(wire.action, target),
-        repository=target.repository,
-        tag=target.tag or None,
-        digest=target.digest or None,
-        media_type=target.media_type or None,
-        size=None if wire.action == "delete" else _first(target.size, target.length),
-        from_repository=target.from_repository or None,
-        reference_digests=[r.digest for r in target.references if r.digest] if target.references else None,
-        actor=(wire.actor and wire.actor.name) or None,
-        client_address=address_of(request.addr),
-        user_agent=request.useragent or None,
-        client=client,
-        client_version=client_version,
-        method=request.method or None,
-        request_id=request.id or None,
-        registry=request.host or None,
-        instance_id=(wire.source and wire.source.instance_id) or None,
-        delivery_id=delivery.delivery_id,
+    actor, origin = wire.actor, wire.source
+    return Event(  # in the order of its columns: names would take twice the time, and nearly all events are made here
+        wire.id or f"{name}:{position}",  # without an id nothing tells a repeated event from a second one: never merged
+        delivery.source,
+        dialect,
+        timestamp or delivery.received_at,
+        timestamp is not None,
+        delivery.received_at,
+        wire.action,
+        _kind(wire.action, target),
+        target.repository,
+        target.tag or None,
+        target.digest or None,
+        target.media_type or None,
+        None if wire.action == "delete" else _first(target.size, target.length),
+        target.from_repository or None,
+        [r.digest for r in target.references if r.digest] if target.references else None,
+        (actor and actor.name) or None,
+        address_of(request.addr),
+        request.useragent or None,
+        client,
+        client_version,
+        request.method or None,
+        request.id or None,
+        request.host or None,
+        (origin and origin.instance_id) or None,
+        delivery.delivery_id,
     )
 
 
