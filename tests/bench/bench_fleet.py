@@ -42,6 +42,8 @@ all queues together when the time was over, "to 204" how long an event took from
 lay in journals at the end, and "sealed after" how long it took from then until all of it was in parts, each event once
 (which is checked).
 
+## Rates
+
 {table}
 
     {where}

@@ -46,6 +46,17 @@ def test_store(tmp_path):
 
 @pytest.mark.slow
 @seldom
+def test_fleet(tmp_path):
+    """All that the registries sent is there, once; else it fails."""
+    command = [sys.executable, str(FOLDER / "bench_fleet.py"), "--output", str(tmp_path / "report.md")]
+    command += ["--collectors", "2", "--registries", "4", "--rates", "40", "--seconds", "3"]
+    subprocess.run(command, check=True, capture_output=True)
+    ((_, rows),) = _tables((tmp_path / "report.md").read_text())
+    assert ["40"] == [row["events a second"] for row in rows]
+
+
+@pytest.mark.slow
+@seldom
 def test_reports(tmp_path):
     """Of both stores, and every window that was asked for."""
     command = [sys.executable, str(FOLDER / "bench_report.py"), "--output", str(tmp_path / "report.md")]
