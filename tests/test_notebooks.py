@@ -66,7 +66,7 @@ def run(notebook, folder):
 @pytest.mark.slow
 def test_a_notebook_runs_on_the_sample_and_on_an_empty_store(notebook, tmp_path, monkeypatch):
     """Every cell after the parameters shows something, and nothing is said on stderr; nothing there is no error."""
-    told = lab.surroundings(sample.path().resolve(), None, NOTEBOOKS[0].parent, {})
+    told = lab.surroundings(str(sample.path().resolve()), None, NOTEBOOKS[0].parent, {})
     for name in ("REGSTATS_DATA", "REGSTATS_NOW"):
         monkeypatch.setenv(name, told[name])
     of_sample, of_nothing = run(notebook, tmp_path)

@@ -114,7 +114,7 @@ def test_one_writes_at_a_time(machine, monkeypatch):
     """Who comes second waits; and goes on when the first is done."""
     here, elsewhere = machine(create=True), machine("elsewhere", create=True)
     monkeypatch.setattr(objects, "_RENEWED", 0.1)
-    monkeypatch.setattr(objects, "_EXPIRES", 2.0)
+    monkeypatch.setattr(objects, "_EXPIRES", 1.0)
     done = []
 
     def second():

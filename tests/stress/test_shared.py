@@ -42,7 +42,7 @@ def test_machines_share_a_store(tmp_path, rng, often, make_collector, bucket, mo
     readers = [Process(read_on, place, str(tmp_path / f"reader-{n}"), counters) for n in range(READERS)]
     upkeep = Process(keep, place, str(tmp_path / "upkeep"), rng.random())
     try:
-        for round_number in range(often(2, 20)):
+        for round_number in range(often(1, 20)):
             time.sleep(rng.uniform(1, 4))
             for one in readers:
                 one.assert_content()
@@ -52,7 +52,7 @@ def test_machines_share_a_store(tmp_path, rng, often, make_collector, bucket, mo
             time.sleep(rng.uniform(0, 1))
             collectors[0].start()
             if round_number == 0:
-                stopped_for(often(8, 20), bucket.process, collectors[1], registries[1])
+                stopped_for(often(6, 20), bucket.process, collectors[1], registries[1])
         wait_until(lambda: listens(collectors[0].port), "the collector")
     finally:
         for one in registries:
