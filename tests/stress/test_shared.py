@@ -63,6 +63,7 @@ def test_machines_share_a_store(tmp_path, rng, often, make_collector, bucket, mo
     print(f"{queries} queries, {acknowledged} acknowledged, {[dict(one.answers) for one in registries]}")
     assert min(queries) > 0
     for collector in collectors:
+        wait_until(lambda collector=collector: unsealed(collector) == 0, "all to be sealed", 5 * PATIENCE)
         assert 0 == collector.stop(), collector.log
         assert [] == list((collector.settings["state"] / "journal").glob("*.ndjson")), collector.log
     monkeypatch.setenv("REGSTATS_STATE", str(tmp_path / "end"))
@@ -78,6 +79,11 @@ def seals(collector):
     return "regstats_events_total 0.0" not in collector.get("/metrics")
 
 
+def unsealed(collector):
+    """Bytes."""
+    return json.loads(collector.get("/healthz"))["journal"]["bytes"]
+
+
 def stopped_for(seconds, server, collector, registries):
     """The storage does not answer. Deliveries are taken, and it is said how many wait."""
     server.send_signal(signal.SIGSTOP)
@@ -85,7 +91,7 @@ def stopped_for(seconds, server, collector, registries):
         before = len(registries.acknowledged)
         time.sleep(seconds)
         assert len(registries.acknowledged) > before + 10
-        assert json.loads(collector.get("/healthz"))["journal"]["bytes"] > 0
+        assert unsealed(collector) > 0
     finally:
         server.send_signal(signal.SIGCONT)
 
