@@ -1,7 +1,8 @@
 """Which requests of a log the store knows already: those of an import before, and those that a registry told of.
 
 The same line has the same id. A registry's event is the same as a request if it is of the same source, repository,
-method and reference, from the same client, and at about the same time: one to one, in the order of time.
+method and reference, from the same client, and at about the same time: one to one, in the order of time, and those
+first that are of the same second. Else a request that the registry could not tell of would take the event of the next.
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ _MARGIN = 5 * _SECOND
 """By how much clocks may differ, and a log be late."""
 _TRANSFER = 900 * _SECOND
 """How long a blob may be on its way: a proxy logs its end, and a registry tells of it when it has sent it."""
+_MARGINS = (f"{_SECOND}", f"if(kind = 'blob', {_TRANSFER}, {_MARGIN})")
+"""What is looked for first, and then."""
 _COLUMNS = ("event_id", "source", "dialect", "timestamp", "action", "method", "repository", "tag", "digest",
             "client_address", "user_agent", "request_id", "delivery_id")  # fmt: skip
 
@@ -92,7 +95,8 @@ class Known:
         )
         ((is_there,),) = self._connection.sql("select exists (from free)").fetchall()
         for which, columns in _ALIKE if is_there else ():
-            known |= self._paired(known, which, columns)
+            for margin in _MARGINS:
+                known |= self._paired(known, which, columns, margin)
         self._connection.unregister("logged")
         return known
 
@@ -115,12 +119,11 @@ class Known:
         parameters = {"source": self._source, "first": first, "last": last}
         self._connection.execute(f"create or replace temp table stored as {query}", parameters)
 
-    def _paired(self, known: set[int], which: str, columns: tuple[str, ...]) -> set[int]:
+    def _paired(self, known: set[int], which: str, columns: tuple[str, ...], margin: str) -> set[int]:
         key = f"hash({', '.join(['action', 'method', 'repository', 'reference', *columns])})"
         own = key.replace("reference", "_reference")
         self._connection.register("settled", pa.table({"n": pa.array(list(known), pa.int64())}))
         self._connection.register("taken", pa.table({"event_id": pa.array(list(self._taken), pa.string())}))
-        margin = f"if(kind = 'blob', {_TRANSFER}, {_MARGIN})"
         logged = self._connection.sql(
             f"select {own} as key, least(_began, _ended) - {margin}, greatest(_began, _ended) + {margin}, _n "
             f"from logged where {which} and _n not in (select n from settled) and {own} in (select {key} from free) "

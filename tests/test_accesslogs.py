@@ -509,6 +509,15 @@ def test_one_to_one(take, store):
     assert (0, 5) == take(text, block=200)[0][1:3]
 
 
+def test_the_nearest_one_is_the_same(take, store, events):
+    """Pulled twice, and the registry told of the second pull only: what the log adds is the first one."""
+    second = AT + timedelta(seconds=4)
+    journalled(store, envelope(live(f"GET {path()}", second), live(f"GET {path(D, what='blobs')}", second)))
+    (done,) = take("".join(get(at=at) + blob(at=at) for at in (AT, second)))
+    assert (2, 2) == (done.events, done.known)
+    assert [(AT,), (AT,)] == [(at.replace(microsecond=0),) for (at,) in events("timestamp", "dialect = 'log'")]
+
+
 @pytest.mark.parametrize(
     ("told", "known"),
     [
