@@ -15,40 +15,44 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+import obstore
+from fsspec import AbstractFileSystem
 from msgspec import Struct
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.store import from_url
 
-from regstats import extras
 from regstats.errors import StoreError
 from regstats.journal import sync_directory
 from regstats.storage import MANIFEST
 
 if TYPE_CHECKING:
     import duckdb
+    from obstore.store import ClientConfig, RetryConfig
 
 _LOCK = "lock"
 _EXPIRES, _RENEWED, _ASKED = 15.0, 4.0, 0.25
 """Seconds: after which a lock that does not change is free, between two signs of life, between two looks at it."""
-_RETRIES = {"max_retries": 20, "retry_timeout": timedelta(minutes=2)}
+_CLIENT: "ClientConfig" = {
+    "timeout": timedelta(seconds=60),
+    "connect_timeout": timedelta(seconds=5),
+    "allow_http": True,
+}
+_RETRIES: "RetryConfig" = {"max_retries": 20, "retry_timeout": timedelta(minutes=2)}
 _SMALL = 128 * 1024
 """Bytes that are got at once: most parts are small, and each request takes its time."""
 _PATTERN = re.compile(r"[*?\[\]{}]")
-
-
-def is_url(place: str) -> bool:
-    """Whether it is object storage, and not a directory."""
-    return "://" in place
 
 
 class _Object(NamedTuple):
     """What is known of an object."""
 
     size: int
-    modified: Any
+    modified: datetime
     e_tag: str
 
 
@@ -66,8 +70,6 @@ class Bucket:
     def __init__(self, place: str, local: Path) -> None:
         if _PATTERN.search(place):
             raise StoreError(f"{place} cannot be the place of a store: its name has one of * ? [ ] {{ }}.")
-        self._obstore = extras.module("obstore", "s3")
-        extras.module("fsspec", "s3")
         self._place, self._local = place, local
         self._scheme = f"regstats-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
         self._mutex = threading.Lock()
@@ -75,8 +77,7 @@ class Bucket:
         self._tag: str | None = None
         self._known: dict[str, _Object] = {}
         with self._told():
-            options = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5), "allow_http": True}
-            self._store = self._obstore.store.from_url(place, client_options=options, retry_config=_RETRIES)
+            self._store = from_url(place, client_options=_CLIENT, retry_config=_RETRIES)
 
     def __str__(self) -> str:
         return self._place
@@ -102,7 +103,7 @@ class Bucket:
 
     def introduce(self, connection: "duckdb.DuckDBPyConnection") -> None:
         """Lets a connection of DuckDB read here."""
-        connection.register_filesystem(_filesystem(self, self._scheme))
+        connection.register_filesystem(_Files(self, self._scheme))
 
     def open(self, name: str) -> "_Reader":
         """An object for reading."""
@@ -116,15 +117,15 @@ class Bucket:
         found = self._known.get(name)
         if found is None:
             with self._told():
-                meta = self._obstore.head(self._store, name)
-            found = self._known[name] = _Object(meta["size"], meta["last_modified"], meta["e_tag"])
+                meta = obstore.head(self._store, name)
+            found = self._known[name] = _Object(meta["size"], meta["last_modified"], str(meta["e_tag"]))
         return found
 
     def range(self, name: str, start: int, end: int, e_tag: str) -> bytes:
         """A piece of an object, if it is still the same one."""
         with self._told():
-            options = {"range": (start, end), "if_match": e_tag}
-            return bytes(self._obstore.get(self._store, name, options=options).bytes())
+            found = obstore.get(self._store, name, options={"range": (start, end), "if_match": e_tag})
+            return bytes(found.bytes())
 
     @contextmanager
     def appearing(self, name: str) -> Iterator[Path]:
@@ -135,7 +136,7 @@ class Bucket:
         try:
             yield unseen
             with self._told():
-                self._obstore.put(self._store, name, unseen)
+                obstore.put(self._store, name, unseen)
         finally:
             unseen.unlink(missing_ok=True)
 
@@ -144,17 +145,17 @@ class Bucket:
         if self._lease is None or not self._lease.is_sure():
             raise StoreError(f"{name} is not deleted: it is not certain that nobody else writes to {self._place}.")
         with self._told(), suppress(FileNotFoundError):
-            self._obstore.delete(self._store, name)
+            obstore.delete(self._store, name)
 
     def set_aside(self, name: str, aside: str) -> None:
         """Gives an object another name, if it is there."""
         with self._told(), suppress(FileNotFoundError):
-            self._obstore.rename(self._store, name, aside)
+            obstore.rename(self._store, name, aside)
 
     def names(self) -> Iterator[str]:
         """All objects that may be parts."""
         with self._told():
-            found = [str(meta["path"]) for page in self._obstore.list(self._store) for meta in page]
+            found = [str(meta["path"]) for page in obstore.list(self._store) for meta in page]
         return (name for name in found if re.fullmatch(r"[^/]+/[^/]+=[^/]+/[^/]+[.]parquet", name))
 
     def manifest(self) -> bytes:
@@ -167,7 +168,7 @@ class Bucket:
             raise StoreError(f"{self._place} is not locked.")
         try:
             self._tag = self._put(MANIFEST, manifest, self._tag)
-        except self._obstore.exceptions.BaseError as error:
+        except BaseError as error:
             # Whether a PUT without an answer has been done, nobody knows until it is seen.
             found, tag = self._found(MANIFEST)
             if found != manifest:
@@ -200,12 +201,11 @@ class Bucket:
 
     def hold(self, holder: _Holder, tag: str | None) -> str | None:
         """Writes the lock, if it is still the one with that tag; the new tag, or None if it is another's."""
-        refused = (self._obstore.exceptions.AlreadyExistsError, self._obstore.exceptions.PreconditionError)
         try:
             return self._put(_LOCK, msgspec.json.encode(holder), tag)
-        except refused:
+        except (AlreadyExistsError, PreconditionError):
             return None
-        except self._obstore.exceptions.BaseError:
+        except BaseError:
             found, tag = self.holder()
             return tag if found == holder else None
 
@@ -214,15 +214,15 @@ class Bucket:
     def _put(self, name: str, data: bytes, tag: str | None) -> str:
         """Writes an object where that one is; the new tag. Raises what obstore does."""
         if tag is None:
-            return str(self._obstore.put(self._store, name, data, mode="create")["e_tag"])
+            return str(obstore.put(self._store, name, data, mode="create")["e_tag"])
         try:
-            return str(self._obstore.put(self._store, name, data, mode={"e_tag": tag})["e_tag"])
-        except self._obstore.exceptions.PreconditionError:  # Ceph 16 takes the quotes for a part of the tag
-            return str(self._obstore.put(self._store, name, data, mode={"e_tag": tag.strip('"')})["e_tag"])
+            return str(obstore.put(self._store, name, data, mode={"e_tag": tag})["e_tag"])
+        except PreconditionError:  # Ceph 16 takes the quotes for a part of the tag
+            return str(obstore.put(self._store, name, data, mode={"e_tag": tag.strip('"')})["e_tag"])
 
     def _got(self, name: str) -> tuple[bytes, str]:
         with self._told():
-            found = self._obstore.get(self._store, name)
+            found = obstore.get(self._store, name)
             return bytes(found.bytes()), str(found.meta["e_tag"])
 
     def _found(self, name: str) -> tuple[bytes | None, str | None]:
@@ -236,7 +236,7 @@ class Bucket:
         """Errors in the words of this program."""
         try:
             yield
-        except self._obstore.exceptions.BaseError as error:
+        except BaseError as error:
             raise StoreError(f"{self._place}: {_reason(error)}") from error
 
 
@@ -332,27 +332,35 @@ class _Reader(io.RawIOBase):
         return self._bucket.range(self._name, begin, end, self._object.e_tag)
 
 
-def _filesystem(bucket: Bucket, scheme: str) -> Any:
+class _Files(AbstractFileSystem):  # type: ignore[misc]
     """A bucket as DuckDB wants it. Nothing is listed: all that is read is named."""
-    fsspec = extras.module("fsspec", "s3")
 
-    class Objects(fsspec.AbstractFileSystem):  # type: ignore[misc, name-defined]
-        protocol, cachable = scheme, False
+    cachable = False
 
-        def info(self, path: str, **_: Any) -> dict[str, Any]:
-            name = self._strip_protocol(path)
-            return {"name": name, "size": bucket.known(name).size, "type": "file"}
+    def __init__(self, bucket: Bucket, scheme: str) -> None:
+        super().__init__()
+        self.protocol = scheme
+        self._bucket = bucket
 
-        def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
-            return [self.info(path) if detail else path]
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """What there is to know before it is read."""
+        return {"name": path, "size": self._bucket.known(_named(path)).size, "type": "file"}
 
-        def open(self, path: str, mode: str = "rb", **_: Any) -> _Reader:
-            return bucket.open(self._strip_protocol(path))
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        """A file is all that is in it."""
+        return [self.info(path) if detail else path]
 
-        def modified(self, path: str) -> Any:
-            return bucket.known(self._strip_protocol(path)).modified
+    def open(self, path: str, mode: str = "rb", **_: Any) -> _Reader:
+        """For reading, whatever the mode."""
+        return self._bucket.open(_named(path))
 
-    return Objects()
+    def modified(self, path: str) -> datetime:
+        """By which DuckDB knows what it has read before."""
+        return self._bucket.known(_named(path)).modified
+
+
+def _named(url: str) -> str:
+    return url.rpartition("://")[2]
 
 
 def _reason(error: Exception) -> str:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 
 
+def is_url(place: str) -> bool:
+    """Whether a place is object storage, and not a directory."""
+    return "://" in place
+
+
 class Source(Protocol):
     """A file that can be read anywhere in it."""
 

@@ -24,13 +24,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from regstats import journal, objects, parts
+from regstats import extras, journal, parts
 from regstats.database import connect_for_upkeep, read_parquet
 from regstats.errors import StoreError, StoreNotFoundError
 from regstats.events import Delivery, Deployment
 from regstats.ledger import Ledger
 from regstats.parts import Part, Span, TableName, by_date
-from regstats.storage import MANIFEST, Disk, Source, Storage
+from regstats.storage import MANIFEST, Disk, Source, Storage, is_url
 
 if TYPE_CHECKING:
     import duckdb
@@ -73,8 +73,8 @@ class Store:
         """A directory, or the address of object storage, as it was given."""
         self.root = local_directory(self.place)
         """The directory of what is on this machine's disk in any case: journal, ledger, outbox."""
-        is_remote = objects.is_url(self.place)
-        self._storage: Storage = objects.Bucket(self.place, self.root) if is_remote else Disk(self.root)
+        is_remote = is_url(self.place)
+        self._storage = _storage_of(self.place, self.root)
         self._spans: dict[Part, Span] = {}
         self.journal = self.root / "journal"
         self.ledger = Ledger(self.root)
@@ -209,7 +209,7 @@ class Store:
 
         Files of parts that were dropped go after `grace`, the usual one if none is given.
         """
-        before, added, dropped = self.manifest(), set(add), set(drop)
+        before, added, dropped, mine = self.manifest(), set(add), set(drop), self._storage.owner
         live = sorted(added.union(part for part in before.parts if part not in dropped))
         paths = {part.path for part in live}
         retired = before.retired | {part.path: utc_now() for part in dropped}
@@ -217,20 +217,17 @@ class Store:
         after = Manifest(
             version=before.version + 1,
             parts=live,
-            sealed=[*(s for s in before.sealed if self._may_come_again(s)), *self._named(sealed)],
+            sealed=[*(s for s in before.sealed if not self._is_over(s)), *([] if sealed is None else [mine + sealed])],
             retired=kept,
         )
         self._storage.publish(msgspec.json.format(msgspec.json.encode(after), indent=1))
         for path in gone:
             self._storage.remove(path)
 
-    def _named(self, segment: str | None) -> list[str]:
-        return [] if segment is None else [self._storage.owner + segment]
-
-    def _may_come_again(self, sealed: str) -> bool:
-        """Whether a segment that is sealed is in the journal yet; of other machines' nobody knows here."""
-        owner, segment = self._storage.owner, sealed.rpartition("/")[2]
-        return sealed != owner + segment or journal.exists(self.journal, segment)
+    def _is_over(self, sealed: str) -> bool:
+        """Whether a segment that is sealed has gone from the journal; of other machines' nobody knows here."""
+        mine = self._storage.owner
+        return sealed.startswith(mine) and not journal.exists(self.journal, sealed.removeprefix(mine))
 
     def replace(self, table: TableName, day: date, name: str, rows: pa.Table) -> None:
         """Puts one part in the place of all parts of a table for a date."""
@@ -252,12 +249,19 @@ class Store:
         ]
 
 
+def _storage_of(place: str, local: Path) -> Storage:
+    if not is_url(place):
+        return Disk(local)
+    bucket: Storage = extras.module("regstats.objects", "s3", "obstore and fsspec").Bucket(place, local)
+    return bucket
+
+
 def local_directory(place: str) -> Path:
     """Where a store keeps what has to be on a local disk: the store itself, or, of object storage, its own directory.
 
     That is `$REGSTATS_STATE`; by default one of this user's, for each store.
     """
-    if not objects.is_url(place):
+    if not is_url(place):
         return Path(place)
     if own := os.environ.get("REGSTATS_STATE"):
         return Path(own)
@@ -267,7 +271,7 @@ def local_directory(place: str) -> Path:
 
 def address_of(place: str) -> str:
     """Where a store is, for whoever is in another directory."""
-    return place if objects.is_url(place) else str(Path(place).resolve())
+    return place if is_url(place) else str(Path(place).resolve())
 
 
 def _swept(retired: dict[str, datetime], grace: timedelta | None) -> tuple[dict[str, datetime], list[str]]:

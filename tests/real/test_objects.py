@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import buckets
+import obstore
 import pytest
 from makers import NOW, envelope, journalled, make_event
 
@@ -169,7 +170,6 @@ def test_a_commit_whose_answer_was_lost_counts(machine, monkeypatch):
     here = machine(create=True)
     taken(here, "a")
     seal(here)
-    obstore = here._storage._obstore
     put = obstore.put
 
     def lossy(store, name, data, **how):
@@ -238,6 +238,8 @@ def test_no_such_place(place, why, tmp_path):
 
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
     """Most people need no object storage."""
+    monkeypatch.setenv("REGSTATS_STATE", str(tmp_path))
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(MissingExtraError, match=r"regstats\[s3\]"):
-        Bucket("s3://bucket/store", tmp_path)
+    monkeypatch.delitem(sys.modules, "regstats.objects")
+    with pytest.raises(MissingExtraError, match=r"needs obstore and fsspec, .*regstats\[s3\]"):
+        Store("s3://bucket/store")
