@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import obstore
+from cachetools import LRUCache
 from fsspec import AbstractFileSystem
 from msgspec import Struct
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
@@ -45,6 +46,8 @@ _CLIENT: "ClientConfig" = {
 _RETRIES: "RetryConfig" = {"max_retries": 20, "retry_timeout": timedelta(minutes=2)}
 _SMALL = 128 * 1024
 """Bytes that are got at once: most parts are small, and each request takes its time."""
+_KEPT = 256 * 1024 * 1024
+"""Bytes of what was read that a process keeps: DuckDB asks for the same again with each question."""
 _PATTERN = re.compile(r"[*?\[\]{}]")
 
 
@@ -76,6 +79,8 @@ class Bucket:
         self._lease: _Lease | None = None
         self._tag: str | None = None
         self._known: dict[str, _Object] = {}
+        self._pieces: LRUCache[tuple[str, int, int, str], bytes] = LRUCache(_KEPT, getsizeof=len)
+        self._keeping = threading.Lock()
         with self._told():
             self._store = from_url(place, client_options=_CLIENT, retry_config=_RETRIES)
 
@@ -122,10 +127,18 @@ class Bucket:
         return found
 
     def range(self, name: str, start: int, end: int, e_tag: str) -> bytes:
-        """A piece of an object, if it is still the same one."""
-        with self._told():
-            found = obstore.get(self._store, name, options={"range": (start, end), "if_match": e_tag})
-            return bytes(found.bytes())
+        """A piece of an object, if it is still the same one; what was read a moment ago is kept."""
+        piece = name, start, end, e_tag
+        with self._keeping:
+            data = self._pieces.get(piece)
+        if data is None:
+            with self._told():
+                found = obstore.get(self._store, name, options={"range": (start, end), "if_match": e_tag})
+                data = bytes(found.bytes())
+            if len(data) <= _KEPT:
+                with self._keeping:
+                    self._pieces[piece] = data
+        return data
 
     @contextmanager
     def appearing(self, name: str) -> Iterator[Path]:

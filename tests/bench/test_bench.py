@@ -15,6 +15,7 @@ import traffic
 
 from regstats import engine, store
 from regstats.compact import compact
+from regstats.metrics import METRICS
 
 FOLDER = Path(__file__).parent
 MISSING_FOR_WEB = [program for program in ("ab", "chromium", "chromedriver") if shutil.which(program) is None]
@@ -53,6 +54,16 @@ def test_fleet(tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     ((_, rows),) = _tables((tmp_path / "report.md").read_text())
     assert ["40"] == [row["events a second"] for row in rows]
+
+
+@pytest.mark.slow
+@seldom
+def test_objects(tmp_path):
+    """Every question has the same rows in both places; else it fails."""
+    command = [sys.executable, str(FOLDER / "bench_objects.py"), "--output", str(tmp_path / "report.md")]
+    subprocess.run([*command, "--events", "20000", "--days", "10", "--rounds", "1"], check=True, capture_output=True)
+    ((_, rows),) = _tables((tmp_path / "report.md").read_text())
+    assert list(METRICS) == [row["question"] for row in rows]
 
 
 @pytest.mark.slow
