@@ -33,6 +33,7 @@ from regstats.storage import MANIFEST
 
 if TYPE_CHECKING:
     import duckdb
+    from obstore import PutMode
     from obstore.store import ClientConfig, RetryConfig
 
 _LOCK = "lock"
@@ -46,6 +47,8 @@ _CLIENT: "ClientConfig" = {
 _RETRIES: "RetryConfig" = {"max_retries": 20, "retry_timeout": timedelta(minutes=2)}
 _SMALL = 128 * 1024
 """Bytes that are got at once: most parts are small, and each request takes its time."""
+_CREDENTIALS_OF_MACHINES = "http://169.254.169.254/"
+"""Where machines of clouds ask for theirs, if nobody has set any."""
 _KEPT = 256 * 1024 * 1024
 """Bytes of what was read that a process keeps: DuckDB asks for the same again with each question."""
 _PATTERN = re.compile(r"[*?\[\]{}]")
@@ -149,7 +152,7 @@ class Bucket:
         try:
             yield unseen
             with self._told():
-                obstore.put(self._store, name, unseen)
+                self._upload(name, unseen, "overwrite")
         finally:
             unseen.unlink(missing_ok=True)
 
@@ -227,11 +230,18 @@ class Bucket:
     def _put(self, name: str, data: bytes, tag: str | None) -> str:
         """Writes an object where that one is; the new tag. Raises what obstore does."""
         if tag is None:
-            return str(obstore.put(self._store, name, data, mode="create")["e_tag"])
+            return self._upload(name, data, "create")
         try:
-            return str(obstore.put(self._store, name, data, mode={"e_tag": tag})["e_tag"])
+            return self._upload(name, data, {"e_tag": tag})
         except PreconditionError:  # Ceph 16 takes the quotes for a part of the tag
-            return str(obstore.put(self._store, name, data, mode={"e_tag": tag.strip('"')})["e_tag"])
+            return self._upload(name, data, {"e_tag": tag.strip('"')})
+
+    def _upload(self, name: str, what: bytes | Path, mode: "PutMode") -> str:
+        """Its tag."""
+        try:
+            return str(obstore.put(self._store, name, what, mode=mode)["e_tag"])
+        except FileNotFoundError as error:
+            raise StoreError(f"{self._place}: there is no such bucket. regstats makes none; make it first.") from error
 
     def _got(self, name: str) -> tuple[bytes, str]:
         with self._told():
@@ -379,4 +389,8 @@ def _named(url: str) -> str:
 def _reason(error: Exception) -> str:
     """What obstore says, without how often it tried and what its types are called."""
     text = str(error).partition("\n")[0].partition("Debug source")[0].strip()
+    if _CREDENTIALS_OF_MACHINES in text:
+        return (
+            "No credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role."
+        )
     return f"{text.rstrip('.')}."

@@ -216,6 +216,28 @@ def test_where_nothing_answers(machine, monkeypatch):
     assert 1 == seal(here).events
 
 
+def test_there_is_no_bucket(machine):
+    """That is not taken for anything that could not be read."""
+    command = [sys.executable, "-m", "regstats", "import", "--data", "s3://nosuchbucket/store", "-"]
+    machine(create=True)
+    done = subprocess.run(command, input=envelope(make_event()), capture_output=True)
+    assert (1, True) == (done.returncode, b"s3://nosuchbucket/store: there is no such bucket" in done.stderr), done
+
+
+def test_a_part_that_is_gone_is_told_of(machine):
+    """By its name, and not by a stack of calls."""
+    here = machine(create=True)
+    taken(here, "a")
+    seal(here)
+    with here.exclusive():
+        for name in here._storage.names():
+            here._storage.remove(name)
+    done = subprocess.run([sys.executable, "-m", "regstats", "pulls", "--data", here.place], capture_output=True)
+    assert 1 == done.returncode
+    assert b"regstats: " == done.stderr[:10]
+    assert b"deliveries/date=2026-11-24/" in done.stderr
+
+
 def test_there_is_no_store(machine, bucket):
     """Neither there, nor anywhere by such a name."""
     with pytest.raises(StoreNotFoundError, match=r"There is no store at s3://bucket/stores/.*--data s3://"):
