@@ -30,6 +30,7 @@ def open(  # noqa: A001
     *,
     now: "Moment | None" = None,
     exclude: Exclude | None = None,
+    engine: Any = "duckdb",
 ) -> "Stats":
     """The numbers of the store at `data` (default: `$REGSTATS_DATA`, else `./data`), as of `now`.
 
@@ -37,13 +38,17 @@ def open(  # noqa: A001
 
     `exclude` says who is not counted: `Exclude(actors=["ci-*"])`, `NOBODY`; by default what `regstats.toml` says, and
     else the requests of proxies and replication.
+
+    `engine` is who computes: `"duckdb"`, in this process; Apache Spark, with the extra `spark`: `"spark"`, on this
+    machine, the address of a Spark Connect server, `"sc://host:15002"`, or a SparkSession, whose settings stay as they
+    are. The numbers are the same.
     Raises StoreNotFoundError where there is no such directory.
     """
     from regstats.stats import Stats
 
     if "ipykernel" in sys.modules:
         importlib.import_module("regstats.notebook").install()
-    return Stats(data, now=now, exclude=exclude)
+    return Stats(data, now=now, exclude=exclude, engine=engine)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ again.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import NamedTuple
@@ -30,6 +30,9 @@ ORDER = "repository, tag, timestamp, source, event_id"
 
 Kept = dict[date, tuple[Part, Day]]
 """What is kept of some dates: in which part, and as what."""
+
+Rows = Callable[[Iterable[Part], Iterable[str]], str]
+"""The rows of some parts as a query: these columns."""
 
 
 class Derived(NamedTuple):
@@ -116,15 +119,15 @@ def made(parts: Iterable[Part], table: TableName) -> Iterator[tuple[Part, Day]]:
     return ((part, day) for part in parts if part.table == table for day in part.contents)
 
 
-def read(store: Store, kept: Kept, columns: tuple[str, ...]) -> list[str]:
-    """The queries that read what is kept; none where nothing is."""
+def read(rows: Rows, kept: Kept, columns: tuple[str, ...]) -> list[str]:
+    """The queries that read what is kept, none where nothing is. `rows` is how parts are read."""
     dates: dict[Part, list[date]] = {}
     for part, day in kept.values():
         dates.setdefault(part, []).append(day.date)
     whole = [part for part, days in dates.items() if len(days) == len(part.contents)]
-    queries = [store.rows(whole, columns)] if whole else []
+    queries = [rows(whole, columns)] if whole else []
     return queries + [
-        f"select * from ({store.rows([part], columns)}) as p where {among(days)}"
+        f"select * from ({rows([part], columns)}) as p where {among(days)}"
         for part, days in dates.items()
         if part not in whole
     ]

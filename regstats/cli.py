@@ -388,8 +388,9 @@ def completion(shell: str) -> None:
 def _metric_command(name: str, metric: Metric) -> None:
     @main.command(name, cls=options.MetricCommand, short_help=metric.question)
     @options.of_metric(metric)
-    def command(data: str, file: Path | None, to: options.Destination, **parameters: Any) -> None:
-        stats = options.stats(data, file)
+    @options.engine
+    def command(data: str, file: Path | None, to: options.Destination, engine: str, **parameters: Any) -> None:
+        stats = options.stats(data, file, engine)
         note = "" if name in _NOBODY_EXCLUDED else f"Not counted: {stats.exclude}"
         _answer(to, partial(getattr(stats, name), **options.given(parameters)), note)
 

@@ -228,7 +228,7 @@ def _gather(store: Store, table: _Gathered, month: date, days: list[date]) -> in
         return 0
     name = _name("month", (day.name for day in contents))
     made = Part(table.table, month, name, sum(day.rows for day in contents), days=contents)
-    queries = accounting.read(store, {day: kept[day] for day in days}, table.columns)
+    queries = accounting.read(store.rows, {day: kept[day] for day in days}, table.columns)
     rows = f"from ({' union all '.join(queries)}) order by date, {table.order}"
     store.commit(add=[_copied(store, made, rows, _ROW_GROUP)], drop=mine)
     return len(mine) - 1

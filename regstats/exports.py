@@ -63,7 +63,7 @@ def _masks(privacy: Privacy) -> dict[str, Callable[[str | None], str | None]]:
 
 def _masked(stats: Stats, query: str, values: Mapping[str, Any], privacy: Privacy) -> Relation:
     """The rows of a query, in which people are changed."""
-    rows = stats.sql(query, **values)
+    rows: Relation = stats.sql(query, **values)
     if not privacy.is_on:
         return rows
     tables, columns, joins = {}, [], []
@@ -74,13 +74,14 @@ def _masked(stats: Stats, query: str, values: Mapping[str, Any], privacy: Privac
             columns.append(f"kept_{name}.kept as {name}")
             joins.append(f"left join kept_{name} on kept_{name}.seen = r.{name}")
     text = f"from ({query}) as r {' '.join(joins)} select r.* replace ({', '.join(columns)})"
-    return stats.sql(text, tables=tables, **values)
+    masked: Relation = stats.sql(text, tables=tables, **values)
+    return masked
 
 
 def of_sql(stats: Stats, text: str) -> Relation:
     """The rows of a query. Raises ParameterError where it is none."""
     try:
-        relation = stats.sql(text)
+        relation: Relation = stats.sql(text)
     except (duckdb.ProgrammingError, duckdb.DataError) as error:
         raise ParameterError(f"The query is wrong. {error}") from None
     if relation is None:

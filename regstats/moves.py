@@ -105,7 +105,7 @@ def _define(connection: duckdb.DuckDBPyConnection, store: Store, parts: list[Par
     later = {day: one for day, one in CHANGES.kept(parts).items() if day in days}
     earlier = {day: one for day, one in kept(parts).items() if day < days[0]}
     for view, some, columns in (("later", later, CHANGES.columns), ("earlier", earlier, COLUMNS)):
-        queries = read(store, some, columns)
+        queries = read(store.rows, some, columns)
         rows = f"select *, epoch_us(timestamp) as us from ({' union all '.join(queries)})" if queries else nothing()
         connection.execute(f"create view {view} as {rows}")
 

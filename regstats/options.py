@@ -100,11 +100,20 @@ config: Decorator = click.option(
 )
 
 
-def stats(data: str, file: Path | None) -> Any:
+engine: Decorator = click.option(
+    "--engine",
+    metavar="ENGINE",
+    default="duckdb",
+    show_default=True,
+    help="Who computes: duckdb; spark, on this machine; or a Spark Connect server, sc://HOST:PORT.",
+)
+
+
+def stats(data: str, file: Path | None, engine: str = "duckdb") -> Any:
     """The numbers of a store, without those who are excluded by the settings."""
     from regstats.stats import Stats
 
-    return Stats(data, exclude=config_file.load(file).exclude)
+    return Stats(data, exclude=config_file.load(file).exclude, engine=engine)
 
 
 class Destination(NamedTuple):

@@ -95,8 +95,8 @@ def _blanks(metric: str, query: Query) -> dict[str, str]:
         "instant": _INSTANT,
         "no_pulls": _NO_PULLS,
         "silent_dialects": ", ".join(map(literal, SILENT)),
-        "is_image": f"(tag is null or regexp_extract(tag, '{SIGNATURE}') = '')",
-        "is_immutable": f"regexp_extract(tag, '{_IMMUTABLE}') <> ''",
+        "is_image": f"(tag is null or regexp_extract(tag, '{SIGNATURE}', 0) = '')",
+        "is_immutable": f"regexp_extract(tag, '{_IMMUTABLE}', 0) <> ''",
     }
 
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Unpack
 
-import duckdb
 import msgspec
 import pandas as pd
 import pyarrow as pa
 
 from regstats import config
+from regstats.backends import NONE, DuckDB, backend
 from regstats.config import Exclude, Team
 from regstats.database import sql_text
-from regstats.engine import NONE, Engine
+from regstats.engine import Engine
 from regstats.errors import ParameterError
 from regstats.events import STATUSES
 from regstats.metrics import METRICS
@@ -69,12 +69,15 @@ class Stats:
         exclude: Exclude | None = None,
         lag: float = 0.0,
         patience: float | None = None,
+        engine: Any = "duckdb",
     ) -> None:
         self.now = _present() if now is None else now
         """The present, for `30d` and ages; None is the clock. Set it to look at the past."""
         self.exclude = config.load().exclude if exclude is None else exclude
         """Who is not counted; from `regstats.toml` if not given."""
-        self._engine = Engine(Store(data if data is not None else default_data()), self.exclude, lag, patience)
+        store = Store(data if data is not None else default_data())
+        self._engine = Engine(store, self.exclude, backend(engine, store, patience), lag)
+        self._nearby = self._engine if engine == "duckdb" else Engine(store, self.exclude, DuckDB(store, patience))
 
     def pulls(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
         """How often is it pulled, over time?
@@ -272,10 +275,11 @@ class Stats:
         query = understand(asked, now=self.present, interval="total", known=[*asked], is_past=self.now is not None)
         return self._ask("chargeback", query, {"rules": _rules(teams)})
 
-    def sql(self, query: str, /, *, tables: Mapping[str, pa.Table] = NONE, **values: Any) -> duckdb.DuckDBPyRelation:
+    def sql(self, query: str, /, *, tables: Mapping[str, pa.Table] = NONE, **values: Any) -> Any:
         """Anything else, in SQL: a DuckDB relation over `events`, `pulls`, `pushes`, `deletes` and `deliveries`.
 
         `$name` in the query stands for the keyword argument of that name; `tables` are others that it may name.
+        Where Apache Spark computes it is a Spark DataFrame.
 
         >>> stats.sql("select client, count(*) from pulls group by all")  # doctest: +SKIP
         """
@@ -333,7 +337,7 @@ class Stats:
         window = {"since": moment("since", since, now=now), "until": moment("until", until, now=now)}
         globs = {"repositories": _listed(repository), "rules": _listed(rule)}
         values: dict[str, Any] = {"id": deployment_id, "status": status, "limit": limit, **globs, **window}
-        frame = _frame(self._engine.query(sql_text("deployments"), values), understand({}, now=now))
+        frame = _frame(self._nearby.query(sql_text("deployments"), values), understand({}, now=now))
         told: dict[Any, Any] = {"metric": "deployments", "interval": "total", "tz": "UTC", "excluded": {}, **window}
         frame.attrs = told
         return frame

@@ -14,6 +14,7 @@ from makers import BLOB, INDEX, NOW, days, envelope, journalled, make_event, mak
 
 import regstats
 from regstats import sample
+from regstats.backends import backend
 from regstats.compact import account
 from regstats.config import NOBODY
 from regstats.engine import Engine
@@ -396,7 +397,7 @@ def test_sql(stats_of):
 
 def test_patience_has_an_end(store):
     """A query that takes longer is given up, and the next one is answered."""
-    engine = Engine(store, NOBODY, patience=0.2)
+    engine = Engine(store, NOBODY, backend("duckdb", store, patience=0.2))
     with pytest.raises(SlowQueryError, match=r"more than 0\.2 seconds"):
         engine.query("select sum(a.range * b.range) from range(100000000) as a, range(1000000) as b")
     assert [1] == engine.query("select 1 as one")["one"].to_pylist()

@@ -94,11 +94,14 @@ waiting as (
   -- Who pulled one of them, and not the next ones: it is still a puller of the tag for 30 days. Of these only how many.
   select u.tag_no, u.n{and_by}, count(*) as pullers
   from (
-    select f.tag_no, f.person, f.last_us,
-      unnest(range(f.n + 1, least(coalesce(f.next_n, t.last_n + 1), t.last_n + 1))) as n
-    from followed as f
-    inner join tenure as t on t.tag_no = f.tag_no and t.n = greatest(f.n, 1)
-    where f.next_n is null or f.next_n > f.n + 1
+    select tag_no, person, last_us, unnest(range(first_n, end_n)) as n
+    from (
+      select f.tag_no, f.person, f.last_us, f.n + 1 as first_n,
+        least(coalesce(f.next_n, t.last_n + 1), t.last_n + 1) as end_n
+      from followed as f
+      inner join tenure as t on t.tag_no = f.tag_no and t.n = greatest(f.n, 1)
+      where f.next_n is null or f.next_n > f.n + 1
+    ) as f
   ) as w
   inner join updated as u on u.tag_no = w.tag_no and u.n = w.n{with_person_of_w}
   where w.last_us >= u.us - 2592000000000

@@ -62,14 +62,14 @@ compared as (
     and (pulls >= 20 or greatest(w1, w2, w3, w4, w5, w6, w7, w8) >= 20)
 ),
 centred as (
-  select repository, day, number, pulls, percentile_disc(0.5) within group (order by earlier) as expected
+  select repository, day, number, pulls, cast(percentile_disc(0.5) within group (order by earlier) as bigint) as expected
   from compared
   where earlier is not null
   group by repository, day, number, pulls
 ),
 spread as (
   select e.repository, e.day, e.number, e.pulls, e.expected, count(*) as weeks,
-    percentile_disc(0.5) within group (order by abs(c.earlier - e.expected)) as mad
+    cast(percentile_disc(0.5) within group (order by abs(c.earlier - e.expected)) as bigint) as mad
   from centred as e
   inner join compared as c on c.repository = e.repository and c.day = e.day
   where c.earlier is not null and abs(e.pulls - e.expected) >= 20
@@ -150,7 +150,7 @@ loop as (
   inner join days as d on d.day = l.day
   left join (
     select m.repository, m.digest, m.day, m.actor, m.client_address, m.user_agent, count(*) as others,
-      percentile_disc(0.5) within group (order by x.pulls) as median
+      cast(percentile_disc(0.5) within group (order by x.pulls) as bigint) as median
     from looped as m
     inner join other as x on x.repository = m.repository and x.digest = m.digest and x.day = m.day
     where x.actor is distinct from m.actor or x.client_address is distinct from m.client_address

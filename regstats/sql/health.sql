@@ -35,7 +35,7 @@ silence as (
   from minute
 ),
 daily as (select source, day, max(us) as us from silence where us is not null group by source, day),
-usual as (select source, percentile_disc(0.9) within group (order by us) as us from daily group by source),
+usual as (select source, cast(percentile_disc(0.9) within group (order by us) as bigint) as us from daily group by source),
 gap as (
   select silence.source, max(silence.us) as longest,
     count(*) filter (where silence.us > 3600000000 and silence.us > 2 * usual.us) as gaps

@@ -1,0 +1,24 @@
+"""Who computes: DuckDB in this process, or Apache Spark. Which views there are, and of what, is in `engine`."""
+
+from typing import Any
+
+from regstats import extras
+from regstats.backends.backend import NONE, Backend
+from regstats.backends.duck import DuckDB
+from regstats.errors import ParameterError
+from regstats.store import Store
+
+__all__ = ["NONE", "Backend", "DuckDB", "backend"]
+
+
+def backend(engine: Any, store: Store, patience: float | None = None) -> Backend:
+    """Who computes: `"duckdb"`; `"spark"`, the address of a Spark Connect server or a SparkSession.
+
+    Raises ParameterError for anything else, MissingExtraError where PySpark is not installed.
+    """
+    if engine == "duckdb":
+        return DuckDB(store, patience)
+    if isinstance(engine, str) and engine != "spark" and not engine.startswith("sc://"):
+        raise ParameterError(f"engine: {engine!r} is none of duckdb, spark, sc://HOST:PORT, or a SparkSession.")
+    made: Backend = extras.module("regstats.backends.spark", "spark", "PySpark").Spark(engine, store, patience)
+    return made
