@@ -6,6 +6,7 @@ import re
 import shutil
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from regstats.backends.backend import NONE
 from regstats.backends.patience import in_time
 from regstats.backends.sparksql import FUNCTIONS, globbed, pattern, spelled
-from regstats.errors import MissingExtraError
+from regstats.errors import MissingExtraError, ParameterError
 from regstats.parts import Part
 from regstats.storage import is_url
 from regstats.store import Store
@@ -35,8 +36,10 @@ _TAGGING = {
     False: ("addJobTag", "removeJobTag", "cancelJobsWithTag"),
     True: ("addTag", "removeTag", "interruptTag"),
 }
-"""What a SparkContext calls it, and what a session does: a session of our own knows only the tags of the same thread."""
-_LISTED = 100  # lists of parts that are remembered: to find a file takes longer than to open it
+"""What a SparkContext calls it, and what a session on a server does: others know only the tags of the same thread."""
+_KNOWN = (
+    1000  # views that stay: of parts, because to find a file takes longer than to open it, and of answers of a server
+)
 
 
 class Spark:
@@ -48,16 +51,17 @@ class Spark:
 
     def __init__(self, where: Any, store: Store, patience: float | None) -> None:
         self._session = _session(where)
+        self._is_remote = _is_remote(self._session)
         self._store = store
         self._patience = patience
         self._lock = threading.RLock()
-        self._listed: list[str] = []
+        self._known: list[str] = []
 
     def rows(self, parts: Iterable[Part], columns: Iterable[str]) -> str:
         """The rows of some parts, whose date is in their path where it is no column."""
         parts, columns = list(parts), list(columns)
         name = f"parts_{hashlib.sha256(f'{parts}{columns}'.encode()).hexdigest()[:16]}"
-        if name not in self._listed:
+        if name not in self._known:
             reader = self._session.read
             if "date" not in columns:
                 reader = reader.option("basePath", f"{self._place}/{parts[0].table}")
@@ -94,9 +98,9 @@ class Spark:
     @contextmanager
     def _interruptible(self) -> Iterator[Callable[[], object]]:
         """How another thread ends what is computed within the block. A server has its own way."""
-        tag, is_remote = f"regstats-{uuid.uuid4()}", ".connect." in type(self._session).__module__
-        tags: Any = self._session if is_remote else self._session.sparkContext
-        add, remove, stop = _TAGGING[is_remote]
+        tag = f"regstats-{uuid.uuid4()}"
+        tags: Any = self._session if self._is_remote else self._session.sparkContext
+        add, remove, stop = _TAGGING[self._is_remote]
         getattr(tags, add)(tag)
         try:
             yield partial(getattr(tags, stop), tag)
@@ -115,21 +119,32 @@ class Spark:
                 for step in steps:
                     frame = self._session.sql(step.text, args=args)
                     (frame.localCheckpoint() if step.is_needed_again else frame).createOrReplaceTempView(step.name)
-                return self._session.sql(rest, args=args)
+                return self._looked_up(self._session.sql(rest, args=args))
             finally:
                 for name in names:
                     self._session.catalog.dropTempView(name)
 
+    def _looked_up(self, frame: DataFrame) -> DataFrame:
+        """A query that has what it names. A server looks for it only when it answers: then it may have gone."""
+        if not self._is_remote:
+            return frame
+        name = f"answer_{uuid.uuid4().hex}"
+        self._remember(name, frame)
+        return self._session.table(name)
+
     def _show(self, name: str, table: pa.Table) -> None:
-        if not table.num_rows:  # PySpark wants a piece of each column, if an empty one
-            table = pa.Table.from_batches([pa.RecordBatch.from_pylist([], table.schema)])
-        self._session.createDataFrame(table).createOrReplaceTempView(name)
+        if table.num_rows:
+            frame = self._session.createDataFrame(table)
+        else:  # PySpark does not take what is empty
+            nothing = pa.table({field.name: pa.nulls(1, field.type) for field in table.schema})
+            frame = self._session.createDataFrame(nothing).where("false")
+        frame.createOrReplaceTempView(name)
 
     def _remember(self, name: str, frame: DataFrame) -> None:
         frame.createOrReplaceTempView(name)
-        self._listed.append(name)
-        if len(self._listed) > _LISTED:
-            self._session.catalog.dropTempView(self._listed.pop(0))
+        self._known.append(name)
+        if len(self._known) > _KNOWN:
+            self._session.catalog.dropTempView(self._known.pop(0))
 
     @property
     def _place(self) -> str:
@@ -162,14 +177,24 @@ def _literally(path: str) -> str:
     return re.sub(r"[*?\[\]{}\\]", r"\\\g<0>", path)
 
 
+def _is_remote(session: Any) -> bool:
+    return ".connect." in type(session).__module__
+
+
 def _session(where: Any) -> SparkSession:
     """A session of our own, whose times are UTC."""
     if not isinstance(where, str):
+        if _is_remote(where):  # PySpark 4.3 finds no checkpoint in another session of the same client
+            raise ParameterError(
+                "engine: this is a session of Spark Connect. Give the server's address, sc://HOST:PORT."
+            )
         session: SparkSession = where.newSession()
     elif where == "spark":
         session = _started().newSession()
     else:
-        session = SparkSession.builder.remote(where).create()
+        with warnings.catch_warnings():  # we never have Spark make a frame of pandas
+            warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+            session = SparkSession.builder.remote(where).create()
     session.conf.set("spark.sql.session.timeZone", "UTC")
     session.conf.set("spark.sql.ansi.enabled", "true")
     for function in FUNCTIONS:
