@@ -1,5 +1,6 @@
 """Who computes: DuckDB in this process, or Apache Spark. Which views there are, and of what, is in `engine`."""
 
+import warnings
 from typing import Any
 
 from regstats import extras
@@ -20,5 +21,7 @@ def backend(engine: Any, store: Store, patience: float | None = None) -> Backend
         return DuckDB(store, patience)
     if isinstance(engine, str) and engine != "spark" and not engine.startswith("sc://"):
         raise ParameterError(f"engine: {engine!r} is none of duckdb, spark, sc://HOST:PORT, or a SparkSession.")
-    made: Backend = extras.module("regstats.backends.spark", "spark", "PySpark").Spark(engine, store, patience)
+    with warnings.catch_warnings():  # we never have it make a frame of pandas
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        made: Backend = extras.module("regstats.backends.spark", "spark", "PySpark").Spark(engine, store, patience)
     return made

@@ -6,7 +6,6 @@ import re
 import shutil
 import threading
 import uuid
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -24,12 +23,14 @@ from regstats.parts import Part
 from regstats.storage import is_url
 from regstats.store import Store
 
+_LOGGING = Path(__file__).with_name("log4j2.properties")
 _OWN = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.shuffle.partitions": str(os.cpu_count() or 1),
+    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
 }
 """Of a session on this machine: nobody else reaches it, and it says nothing."""
 _TAGGING = {
@@ -192,9 +193,7 @@ def _session(where: Any) -> SparkSession:
     elif where == "spark":
         session = _started().newSession()
     else:
-        with warnings.catch_warnings():  # we never have Spark make a frame of pandas
-            warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-            session = SparkSession.builder.remote(where).create()
+        session = SparkSession.builder.remote(where).create()
     session.conf.set("spark.sql.session.timeZone", "UTC")
     session.conf.set("spark.sql.ansi.enabled", "true")
     for function in FUNCTIONS:
@@ -213,6 +212,4 @@ def _started() -> SparkSession:
     builder = SparkSession.builder.master("local[*]").appName("regstats")
     for name, value in _OWN.items():
         builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
-    return session
+    return builder.getOrCreate()
