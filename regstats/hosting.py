@@ -52,7 +52,7 @@ def config_systemd(*, data: Checked, file: Checked, user: Checked, program: Chec
 @click.option(
     "--extra",
     "extras",
-    type=click.Choice(["docker", "doctor", "images", "kubernetes", "lab", "print", "s3"]),
+    type=click.Choice(["docker", "doctor", "images", "kubernetes", "lab", "print", "s3", "spark"]),
     multiple=True,
     help="What else is installed. May be given several times.",
 )

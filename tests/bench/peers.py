@@ -15,7 +15,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 import regstats
-from regstats import engine, store
+from regstats import store
+from regstats.backends import duck
 from regstats.database import connect, read_parquet
 from regstats.store import Store
 
@@ -117,17 +118,19 @@ class DuckDB(Regstats):
     """The same SQL over tables of a DuckDB database: regstats reads them where else it would read Parquet files."""
 
     def __init__(self, data: Data, since: date | None) -> None:
-        store.read_parquet = lambda files, columns: (
-            f"select {', '.join({*columns, 'date'})} from native.{Path(next(iter(files))).parent.parent.name}"
-        )
-        connected = engine.connect
+        def read_table(files, columns):
+            table = Path(next(iter(files))).parent.parent.name
+            return f"select {', '.join(dict.fromkeys([*columns, 'date']))} from native.{table}"
+
+        store.read_parquet = read_table
+        connected = duck.connect
 
         def connect_to_tables():
             con = connected()
             con.execute(f"attach '{data.folder / 'duckdb'}' as native (read_only)")
             return con
 
-        engine.connect = connect_to_tables
+        duck.connect = connect_to_tables
         super().__init__(data, since)
 
 

@@ -13,7 +13,8 @@ import peers
 import pytest
 import traffic
 
-from regstats import engine, store
+from regstats import store
+from regstats.backends import duck
 from regstats.compact import compact
 from regstats.metrics import METRICS
 
@@ -144,7 +145,7 @@ def test_peers(data, days, monkeypatch):
     assert len(ours) > 8
     for peer in (peers.Pandas, peers.Polars, peers.SQLite):
         assert _sums(ours) == _sums(_answers(peer(data, since), ours)), peer
-    for module, name in ((store, "read_parquet"), (engine, "connect")):  # which the peer of DuckDB changes
+    for module, name in ((store, "read_parquet"), (duck, "connect")):  # which the peer of DuckDB changes
         monkeypatch.setattr(module, name, getattr(module, name))
     same = _answers(peers.DuckDB(data, since), ours)
     assert _sums(ours) == _sums(same)

@@ -33,6 +33,7 @@ sql = pytest.importorskip("pyspark.sql")
 pytestmark = pytest.mark.skipif(shutil.which("java") is None, reason="java is not installed")
 
 IS_LONG = bool(os.environ.get("STRESS"))
+seldom = pytest.mark.skipif(not IS_LONG, reason="takes long: with STRESS=1")
 NOW = datetime(2026, 10, 26, 12, tzinfo=UTC)
 CHILD = f"sha256:{'c' * 64}"
 EXCLUDE = Exclude(clients=["skopeo"], actors=["ci-*", "it's\\\\*"], networks=["198.51.100.0/24"])
@@ -151,13 +152,25 @@ def answers(place, spark):
     return [regstats.open(place, now=NOW, exclude=EXCLUDE, engine=engine) for engine in ("duckdb", spark)]
 
 
-@pytest.mark.parametrize(("metric", "parameters"), ASKED + ASKED_SELDOM * IS_LONG, ids=str)
-def test_every_metric(answers, metric, parameters):
-    expected, actual = (getattr(stats, metric)(**parameters) for stats in answers)
-    pd.testing.assert_frame_equal(expected, actual, check_exact=True)
-    assert expected.attrs == actual.attrs
+def test_spark_answers_as_duckdb_does(answers, place, spark, subtests):
+    """One test, because each process that had one of several would start a Spark of its own."""
+    every_metric(answers, subtests)
+    every_view(answers, subtests)
+    with subtests.test("what happens meanwhile is seen"):
+        what_happens_meanwhile(answers, place)
+    with subtests.test("the session is left as it was"):
+        the_session(spark)
 
 
+def every_metric(answers, subtests):
+    for metric, parameters in ASKED + ASKED_SELDOM * IS_LONG:
+        with subtests.test(metric, parameters=parameters):
+            expected, actual = (getattr(stats, metric)(**parameters) for stats in answers)
+            pd.testing.assert_frame_equal(expected, actual, check_exact=True)
+            assert expected.attrs == actual.attrs
+
+
+@seldom
 def test_what_is_given_beside_the_store(answers):
     teams = {"mine": Team(repositories=["team/*"]), "its": Team(actors=["it's?x", "a[dl]*"])}
     catalog = pd.DataFrame({"repository": ["new"], "tag": ["1"], "digest": [A]})
@@ -165,12 +178,13 @@ def test_what_is_given_beside_the_store(answers):
         pd.testing.assert_frame_equal(*map(ask, answers), check_exact=True)
 
 
-@pytest.mark.parametrize("view", ["events", "pulls", "deletes", "changes", "moves", "all_blobs", "uploads"])
-def test_every_view(answers, view):
+def every_view(answers, subtests):
     """Row for row, with all columns."""
-    expected, actual = (rows(stats, f"select * from {view}") for stats in answers)
-    pd.testing.assert_frame_equal(expected, actual)
-    assert len(expected)
+    for view in ("events", "pulls", "deletes", "changes", "moves", "all_blobs", "uploads"):
+        with subtests.test(view):
+            expected, actual = (rows(stats, f"select * from {view}") for stats in answers)
+            pd.testing.assert_frame_equal(expected, actual)
+            assert len(expected)
 
 
 def rows(stats, query):
@@ -179,11 +193,12 @@ def rows(stats, query):
     return frame[sorted(frame)].sort_values(sorted(frame), ignore_index=True)
 
 
+@seldom
 def test_deployments_are_no_concern_of_spark(answers):
     assert 0 == len(answers[1].deployments())
 
 
-def test_what_happens_meanwhile_is_seen(answers, place):
+def what_happens_meanwhile(answers, place):
     """In a journal that grows, and when it is sealed."""
     for number in range(2):
         journalled(Store(place), envelope(make_event(tag="new", at=NOW, id=f"new-{number}")), received_at=NOW)
@@ -193,12 +208,14 @@ def test_what_happens_meanwhile_is_seen(answers, place):
     assert [[2]] * 2 == [stats.pulls(tag="new", interval="total", since="1d")["pulls"].tolist() for stats in answers]
 
 
+@seldom
 def test_sql_is_a_frame_of_spark(answers):
-    frame = answers[1].sql("select count(*) as n from pulls where tag = $tag", tag="new")
+    frame = answers[1].sql("select count(*) as n from pulls where actor = $actor", actor="looping")
     assert isinstance(frame, sql.DataFrame)
-    assert [(2,)] == [tuple(row) for row in frame.collect()]
+    assert [(60,)] == [tuple(row) for row in frame.collect()]
 
 
+@seldom
 def test_several_threads_are_answered(answers):
     expected = answers[0].top(), answers[0].tags()
     found = {}
@@ -216,6 +233,7 @@ def test_several_threads_are_answered(answers):
     assert 4 == len(found)
 
 
+@seldom
 def test_who_does_not_want_to_wait_need_not(place, spark):
     stats = Stats(place, now=NOW, engine=spark, patience=2)
     began = time.monotonic()
@@ -225,19 +243,15 @@ def test_who_does_not_want_to_wait_need_not(place, spark):
     assert [{"n": 3}] == stats._engine.query("select count(*) as n from range(3)").to_pylist()
 
 
-def test_the_session_is_left_as_it_was(answers, spark):
-    if isinstance(spark, str):
-        pytest.skip("a server has a session for each client")
-    assert len(answers[1].pulls())
-    assert "America/New_York" == spark.conf.get("spark.sql.session.timeZone")
-    assert [] == [table.name for table in spark.catalog.listTables()]
+def the_session(spark):
+    if not isinstance(spark, str):
+        assert "America/New_York" == spark.conf.get("spark.sql.session.timeZone")
+        assert [] == [table.name for table in spark.catalog.listTables()]
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
     """Five million events, accounted for; and the same without what was accounted for."""
-    if not IS_LONG:
-        pytest.skip("takes long: with STRESS=1")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parents[1] / "bench")
         traffic = importlib.import_module("traffic")
@@ -258,6 +272,7 @@ def of_many(many, spark):
     return [regstats.open(accounted, now=now), regstats.open(bare, now=now, engine=spark)]
 
 
+@seldom
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_metric_of_many_events(of_many, metric, zone):
@@ -267,6 +282,7 @@ def test_every_metric_of_many_events(of_many, metric, zone):
     assert len(expected)
 
 
+@seldom
 @pytest.mark.parametrize("table", ["pulls", "changes", "moves", "blobs"])
 def test_what_is_accounted_for_of_many_events(of_many, table):
     """Row for row: their number, and what all their columns add up to, by date."""
