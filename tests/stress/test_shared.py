@@ -61,7 +61,6 @@ def test_machines_share_a_store(tmp_path, rng, often, make_collector, bucket, mo
         queries = [one.stop() for one in readers]
     acknowledged = sum(len(one.acknowledged) for one in registries)
     print(f"{queries} queries, {acknowledged} acknowledged, {[dict(one.answers) for one in registries]}")
-    assert min(queries) > 0
     for collector in collectors:
         wait_until(lambda collector=collector: unsealed(collector) == 0, "all to be sealed", 5 * PATIENCE)
         assert 0 == collector.stop(), collector.log
@@ -131,7 +130,7 @@ def begin(work, place, state, stop, result, *about):
 def read_on(place, stop, counters):
     """On a machine without a journal: it sees what is sealed, each event once, and never fewer than before."""
     seen, queries, stats = 0, 0, regstats.open(place)
-    while not stop.is_set():
+    while not (stop.is_set() and queries):  # on a busy machine the first answer may take as long as all the rest
         ((events, distinct),) = stats.sql("select count(*), count(distinct event_id) from events").fetchall()
         requests = int(stats.pulls(interval="total")["requests"].sum())
         started = sum(counter[0] for counter in counters)
