@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from regstats import config
-from regstats.backends import NONE, DuckDB, backend
+from regstats.backends import NONE, backend
 from regstats.config import Exclude, Team
 from regstats.database import sql_text
 from regstats.engine import Engine
@@ -77,7 +77,6 @@ class Stats:
         """Who is not counted; from `regstats.toml` if not given."""
         store = Store(data if data is not None else default_data())
         self._engine = Engine(store, self.exclude, backend(engine, store, patience), lag)
-        self._nearby = self._engine if engine == "duckdb" else Engine(store, self.exclude, DuckDB(store, patience))
 
     def pulls(self, **parameters: Unpack[Parameters]) -> pd.DataFrame:
         """How often is it pulled, over time?
@@ -333,13 +332,14 @@ class Stats:
         """
         if status not in (None, *STATUSES):
             raise ParameterError(f"status={status!r} is not one of: {', '.join(STATUSES)}.")
-        now = self.present
-        window = {"since": moment("since", since, now=now), "until": moment("until", until, now=now)}
-        globs = {"repositories": _listed(repository), "rules": _listed(rule)}
-        values: dict[str, Any] = {"id": deployment_id, "status": status, "limit": limit, **globs, **window}
-        frame = _frame(self._nearby.query(sql_text("deployments"), values), understand({}, now=now))
-        told: dict[Any, Any] = {"metric": "deployments", "interval": "total", "tz": "UTC", "excluded": {}, **window}
-        frame.attrs = told
+        asked = {"repository": repository, "since": since, "until": until, "limit": limit}
+        query = understand(asked, now=self.present, interval="total", known=[*asked])
+        text, values = prepare("deployments", query)
+        named = {"id": deployment_id or "", "status": status}
+        rules = pa.table({"rule": pa.array(["*"] if rule is None else _listed(rule), pa.string())})
+        frame = _frame(self._engine.query(text, values | named, {"rules": rules}), query)
+        told: dict[Any, Any] = {"metric": "deployments", "interval": "total", "tz": "UTC", "excluded": {}}
+        frame.attrs = told | {"since": query.since, "until": query.until}
         return frame
 
     def _series(self, metric: str, parameters: Parameters) -> pd.DataFrame:
@@ -395,8 +395,8 @@ def _present() -> str | None:
     return named
 
 
-def _listed(globs: Texts | None) -> list[str] | None:
-    return None if globs is None else [globs] if isinstance(globs, str) else list(globs)
+def _listed(globs: Texts) -> list[str]:
+    return [globs] if isinstance(globs, str) else list(globs)
 
 
 def _catalog(given: pd.DataFrame) -> pa.Table:

@@ -4,7 +4,7 @@ import itertools
 import json
 from datetime import UTC, datetime, timedelta
 
-from regstats.events import Delivery
+from regstats.events import Delivery, Deployment
 from regstats.journal import Journal
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -92,3 +92,12 @@ def fill(store):
 
 def days(number):
     return timedelta(days=number)
+
+
+def make_deployment(name, status="succeeded", **changes):
+    """One that a rule made of a push; its id begins with the name."""
+    own = {"rule": "app", "target": "team/app", "timestamp": NOW, "source": "default", "repository": "team/app"}
+    own |= {"tag": "1.3", "digest": A, "before": B, "media_type": None, "actor": "ci", "client_address": None}
+    own |= {"event_id": "e", "seen_at": NOW, "due_at": NOW, "started_at": NOW + timedelta(seconds=1)}
+    own |= {"finished_at": NOW + timedelta(seconds=4), "history": ["one", "two"], "output": "said\n"}
+    return Deployment(**own | {"deployment_id": name, "status": status} | changes)

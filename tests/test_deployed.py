@@ -8,11 +8,10 @@ import msgspec
 import pytest
 from asking import basic, bearer, reader
 from click.testing import CliRunner
-from makers import NOW, A, B
+from makers import NOW, make_deployment
 
 from regstats.cli import main
 from regstats.config import Read
-from regstats.events import Deployment
 from regstats.ledger import Ledger
 from regstats.rules import Rule
 from regstats.sealing import seal
@@ -24,22 +23,16 @@ HOME = {"Origin": "http://localhost"}
 NASTY = "<script>alert(1)</script>\u202e\x07"
 
 
-def deployment(name, status="succeeded", **changes):
-    own = {"rule": "app", "target": "team/app", "timestamp": NOW, "source": "default", "repository": "team/app"}
-    own |= {"tag": "1.3", "digest": A, "before": B, "media_type": None, "actor": "ci", "client_address": None}
-    own |= {"event_id": "e", "seen_at": NOW, "due_at": NOW, "started_at": NOW + timedelta(seconds=1)}
-    own |= {"finished_at": NOW + timedelta(seconds=4), "history": ["one", "two"], "output": "said\n"}
-    return Deployment(**own | {"deployment_id": name, "status": status} | changes)
-
-
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("REGSTATS_NOW", NOW.isoformat())
     store = Store(tmp_path / "data", create=True)
-    store.ledger.put(deployment("aaaa1", timestamp=NOW - timedelta(days=1), rule="web", repository="team/web"))
+    store.ledger.put(make_deployment("aaaa1", timestamp=NOW - timedelta(days=1), rule="web", repository="team/web"))
     seal(store)
-    store.ledger.put(deployment("aaaa2", "unapproved", started_at=None, finished_at=None, output=None))
-    store.ledger.put(deployment("bbbb1", "failed", tag=NASTY, actor=NASTY, reason=NASTY, output=NASTY, rule="gone"))
+    store.ledger.put(make_deployment("aaaa2", "unapproved", started_at=None, finished_at=None, output=None))
+    store.ledger.put(
+        make_deployment("bbbb1", "failed", tag=NASTY, actor=NASTY, reason=NASTY, output=NASTY, rule="gone")
+    )
     return store
 
 
@@ -165,7 +158,7 @@ def test_on_this_machine_without_a_token(store):
     [("cccc1/approve", 409), ("bbbb1/approve", 403), ("nosuch/approve", 404), ("aaaa2/run", 404)],
 )
 def test_what_cannot_be_asked(store, guarded, path, status):
-    store.ledger.put(deployment("cccc1"))
+    store.ledger.put(make_deployment("cccc1"))
     headers = basic("alice", "wonderland") | HOME
     assert status == guarded.post(f"/deployments/{path}", headers=headers).status_code
     assert 405 == guarded.get("/deployments/aaaa2/approve", headers=headers).status_code
@@ -232,9 +225,9 @@ def test_by_command_where_no_collector_runs(call, store, tmp_path):
     text = '[[deploy]]\nname = "app"\nmatch = {}\napprove = true\nretries = 0\n'
     text += 'command = ["sh", "-c", "echo it; exit 1"]\n'
     (tmp_path / "regstats.toml").write_text(text)
-    store.ledger.remove(deployment("aaaa2"))
-    store.ledger.put(deployment("dddd1", "unapproved", started_at=None, finished_at=None, output=None))
-    store.ledger.put(deployment("dddd2", "unapproved", tag="2", event_id="f"))
+    store.ledger.remove(make_deployment("aaaa2"))
+    store.ledger.put(make_deployment("dddd1", "unapproved", started_at=None, finished_at=None, output=None))
+    store.ledger.put(make_deployment("dddd2", "unapproved", tag="2", event_id="f"))
     failed = CliRunner().invoke(main, ["deploy", "approve", "dddd1", "--data", str(store.root), "--by", "alice"])
     assert (1, True) == (failed.exit_code, "approved_by     alice" in failed.stdout), failed.output
     assert "status          rejected" in call("reject", "dddd2", "--by", "alice")

@@ -18,7 +18,7 @@ ORDER = """
     accounting moves compact rebuild check
     logfiles importer logformats logged overlap accesslogs
     sample.registry sample.clients sample.company sample.days sample.stories sample sample.grown sample.__main__
-    backends.backend backends.patience backends.duck backends.sparksql backends.spark backends
+    backends.protocol backends.patience backends.duck backends.sparksql backends.spark backends
     engine parameters metrics queries series stats merging
     terminal formats exports figures charts notebook briefing printing report
     logs monitoring requesting credentials session registry outbox delivery schedule alerts dispatch

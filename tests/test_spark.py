@@ -65,6 +65,20 @@ def test_a_name_is_not_a_part_of_another():
     assert [("a", False), ("ab", True)] == [(step.name, step.is_needed_again) for step in steps]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "with a as (select 1), b(x) as (select 2) select * from a, b",
+        "with a as (select 1",
+        "WITH a AS (select 1) select * from a",
+        "with pulls as (select * from pulls) select * from pulls",
+    ],
+)
+def test_what_cannot_be_taken_apart_stays_whole(text):
+    """Or has the name of a view, in whose place it would be."""
+    assert ([], text) == spelled(text, {"pulls"})
+
+
 def test_no_step_has_the_name_of_a_view():
     """On Spark both are views, and a step would be in the place of the view."""
     texts = [path.read_text() for path in (*SQL.glob("*.sql"), *SQL.glob("views/*.sql"))]

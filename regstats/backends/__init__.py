@@ -4,12 +4,12 @@ import warnings
 from typing import Any
 
 from regstats import extras
-from regstats.backends.backend import NONE, Backend
 from regstats.backends.duck import DuckDB
+from regstats.backends.protocol import NONE, Backend
 from regstats.errors import ParameterError
 from regstats.store import Store
 
-__all__ = ["NONE", "Backend", "DuckDB", "backend"]
+__all__ = ["NONE", "Backend", "backend"]
 
 
 def backend(engine: Any, store: Store, patience: float | None = None) -> Backend:

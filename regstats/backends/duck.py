@@ -6,8 +6,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from regstats.backends.backend import NONE
 from regstats.backends.patience import in_time
+from regstats.backends.protocol import NONE
 from regstats.database import connect
 from regstats.parts import Part
 from regstats.store import Store

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from regstats.backends.backend import NONE
 from regstats.backends.patience import in_time
+from regstats.backends.protocol import NONE
 from regstats.backends.sparksql import FUNCTIONS, globbed, pattern, spelled
 from regstats.errors import MissingExtraError, ParameterError
 from regstats.parts import Part
@@ -33,14 +33,8 @@ _OWN = {
     "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
 }
 """Of a session on this machine: nobody else reaches it, and it says nothing."""
-_TAGGING = {
-    False: ("addJobTag", "removeJobTag", "cancelJobsWithTag"),
-    True: ("addTag", "removeTag", "interruptTag"),
-}
-"""What a SparkContext calls it, and what a session on a server does: others know only the tags of the same thread."""
-_KNOWN = (
-    1000  # views that stay: of parts, because to find a file takes longer than to open it, and of answers of a server
-)
+_KNOWN = 1000
+"""Views that stay: of parts, because to find a file takes longer than to open it, and of the answers of a server."""
 
 
 class Spark:
@@ -55,29 +49,37 @@ class Spark:
         self._is_remote = _is_remote(self._session)
         self._store = store
         self._patience = patience
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._defined: set[str] = set()
         self._known: list[str] = []
 
     def rows(self, parts: Iterable[Part], columns: Iterable[str]) -> str:
         """The rows of some parts, whose date is in their path where it is no column."""
         parts, columns = list(parts), list(columns)
         name = f"parts_{hashlib.sha256(f'{parts}{columns}'.encode()).hexdigest()[:16]}"
-        if name not in self._known:
-            reader = self._session.read
-            if "date" not in columns:
-                reader = reader.option("basePath", f"{self._place}/{parts[0].table}")
-                columns = [*columns, "date"]
-            frame = reader.parquet(*(f"{_literally(self._place)}/{_literally(part.path)}" for part in parts))
-            self._remember(name, frame.select(*columns))
+        with self._lock:
+            if name not in self._known:
+                self._remember(name, self._read(parts, columns))
         return f"select * from {name}"
+
+    def _read(self, parts: list[Part], columns: list[str]) -> DataFrame:
+        reader = self._session.read
+        if "date" not in columns:
+            reader = reader.option("basePath", f"{self._place}/{parts[0].table}")
+            columns = [*columns, "date"]
+        return reader.parquet(*(_literally(f"{self._place}/{part.path}") for part in parts)).select(*columns)
 
     def view(self, name: str, sql: str) -> None:
         """Makes a view, or makes it anew."""
-        self._frame(sql).createOrReplaceTempView(name)
+        self._define(name, self._frame(sql))
 
     def table(self, name: str, sql: str, tables: Mapping[str, pa.Table] = NONE) -> None:
         """Has the rows of a query now, and leaves them with the executors."""
-        self._frame(sql, tables=tables).localCheckpoint().createOrReplaceTempView(name)
+        self._define(name, self._frame(sql, tables=tables).localCheckpoint())
+
+    def _define(self, name: str, frame: DataFrame) -> None:
+        frame.createOrReplaceTempView(name)
+        self._defined.add(name)
 
     def exchange(self, table: str, gone: str, sql: str) -> None:
         """Makes a table anew without some of its rows, and with others."""
@@ -98,21 +100,26 @@ class Spark:
 
     @contextmanager
     def _interruptible(self) -> Iterator[Callable[[], object]]:
-        """How another thread ends what is computed within the block. A server has its own way."""
-        tag = f"regstats-{uuid.uuid4()}"
-        tags: Any = self._session if self._is_remote else self._session.sparkContext
-        add, remove, stop = _TAGGING[self._is_remote]
-        getattr(tags, add)(tag)
+        """How another thread ends what is computed within the block."""
+        tag, session = f"regstats-{uuid.uuid4()}", self._session
+        if self._is_remote:
+            add, remove, stop = session.addTag, session.removeTag, session.interruptTag
+        else:  # the tags of a session on this machine are known to the thread alone that gave them
+            context: Any = session.sparkContext
+            add, remove, stop = context.addJobTag, context.removeJobTag, context.cancelJobsWithTag
+        add(tag)
         try:
-            yield partial(getattr(tags, stop), tag)
+            yield partial(stop, tag)
         finally:
-            getattr(tags, remove)(tag)
+            remove(tag)
 
     def _frame(self, sql: str, values: Mapping[str, Any] = NONE, tables: Mapping[str, pa.Table] = NONE) -> DataFrame:
         """A query, of which everything that it needs more than once has been made."""
-        globs, (steps, rest) = globbed(sql), spelled(sql)
+        globs, (steps, rest) = globbed(sql), spelled(sql, self._defined)
         args = {name: pattern(value) if name in globs and value else value for name, value in values.items()}
         names = [*tables, *(step.name for step in steps)]
+        if taken := self._defined.intersection(tables):
+            raise ParameterError(f"tables: {min(taken)!r} is a view already. Give it another name.")
         with self._lock:
             try:
                 for name, table in tables.items():

@@ -4,6 +4,7 @@ What they spell differently is in `_SPELLINGS`. Texts in quotes stay what they a
 """
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 _SPELLINGS = (
@@ -21,6 +22,7 @@ _SPELLINGS = (
         r"explode(case when \1 <= \2 then sequence(\1, \2, interval 1 day) end)",
     ),
     (r"\bunnest\(", "explode("),
+    (r"\barray_to_string\(", "array_join("),
     (r"\bglob\b", "rlike"),
     (r"\bfrom stream\b", "from `stream`"),
 )
@@ -39,6 +41,7 @@ _RANGE = re.compile(r"(.)(?:-(.))?", re.DOTALL)
 _NOTHING = "(?!)"
 _WITH = re.compile(r"(?:\A|(?<=\())\s*with\s+(?=\w+ as \()")
 _NAMED = re.compile(r"\s*(\w+) as \(")
+_PARENTHESIS = re.compile(r"[()]")
 
 
 class Step(NamedTuple):
@@ -50,10 +53,11 @@ class Step(NamedTuple):
     """Whether more than one other part is about it."""
 
 
-def spelled(sql: str) -> tuple[list[Step], str]:
+def spelled(sql: str, taken: Collection[str] = ()) -> tuple[list[Step], str]:
     """A query as Spark writes it: what is in its `with`, in order, and the rest, in which these are names.
 
-    Spark puts each of them in wherever it is named, and then takes longer to plan a query than to answer it.
+    Spark puts each of them in wherever it is named, and then takes longer to plan a query than to answer it. What
+    somebody else wrote, so that it cannot be taken apart or has names that are `taken`, stays whole.
     """
     quoted: list[str] = []
 
@@ -73,6 +77,8 @@ def spelled(sql: str) -> tuple[list[Step], str]:
     for theirs, ours in _SPELLINGS:
         text = re.sub(theirs, ours, text)
     steps, rest = _apart(text)
+    if not {step.name for step in steps}.isdisjoint(taken):
+        steps, rest = [], text
     return [step._replace(text=back(step.text)) for step in steps], back(rest)
 
 
@@ -80,13 +86,16 @@ def _apart(text: str) -> tuple[list[Step], str]:
     found = _WITH.search(text)
     if found is None:
         return [], text
-    before, position, parts = text[: found.start()], found.end(), []
-    while named := _NAMED.match(text, position):
-        end = _closing(text, named.end())
-        parts.append((named[1], text[named.end() : end], end + 1))
-        position = end + 2 if text[end + 1 : end + 2] == "," else len(text)
-    rest = text[parts[-1][2] :]
-    return [Step(name, part, _times(name, text[end:]) > 1) for name, part, end in parts], before + rest
+    position, steps, is_more = found.end(), [], True
+    while is_more:
+        named = _NAMED.match(text, position)
+        end = _closing(text, named.end()) if named else None
+        if named is None or end is None:
+            return [], text
+        steps.append(Step(named[1], text[named.end() : end], _times(named[1], text[end:]) > 1))
+        is_more = text[end + 1 : end + 2] == ","
+        position = end + 2 if is_more else end + 1
+    return steps, text[: found.start()] + text[position:]
 
 
 def _times(name: str, text: str) -> int:
@@ -94,14 +103,14 @@ def _times(name: str, text: str) -> int:
     return len(re.findall(rf"(?:from|join|,)\s+`?{name}\b", text))
 
 
-def _closing(text: str, position: int) -> int:
+def _closing(text: str, position: int) -> int | None:
     """Where the parenthesis ends within which a position is."""
     depth = 1
-    for found in re.compile(r"[()]").finditer(text, position):
+    for found in _PARENTHESIS.finditer(text, position):
         depth += 1 if found[0] == "(" else -1
         if depth == 0:
             return found.start()
-    raise ValueError(f"There is a parenthesis without its end in: {text[position - 1 :]}")
+    return None
 
 
 def globbed(sql: str) -> set[str]:

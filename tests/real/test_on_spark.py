@@ -17,13 +17,14 @@ from pathlib import Path
 
 import msgspec
 import pandas as pd
+import pyarrow as pa
 import pytest
-from makers import BLOB, INDEX, A, B, envelope, journalled, make_event, make_push
+from makers import BLOB, INDEX, A, B, envelope, journalled, make_deployment, make_event, make_push
 
 import regstats
 from regstats.compact import compact
 from regstats.config import Exclude, Team
-from regstats.errors import SlowQueryError
+from regstats.errors import ParameterError, SlowQueryError
 from regstats.metrics import METRICS
 from regstats.sealing import seal
 from regstats.stats import Stats
@@ -109,7 +110,10 @@ def place(tmp_path_factory):
     events = list(happened(random.Random(7), 600))
     old, late = events[:-60], events[-60:]
     journalled(store, envelope(*old), received_at=NOW - timedelta(days=1))
+    store.ledger.put(make_deployment("aaaa1", rule="web", repository="team/web"))
+    store.ledger.put(make_deployment("aaaa2", repository="other"))
     seal(store)
+    store.ledger.put(make_deployment("aaaa3", "unapproved", started_at=None, finished_at=None))
     compact(store, now=NOW)
     journalled(store, envelope(*late, *old[-20:], *old[:5]), b"garbage", received_at=NOW)
     return store.root
@@ -156,6 +160,10 @@ def test_spark_answers_as_duckdb_does(answers, place, spark, subtests):
     """One test, because each process that had one of several would start a Spark of its own."""
     every_metric(answers, subtests)
     every_view(answers, subtests)
+    with subtests.test("deployments"):
+        some_deployments(answers)
+    with subtests.test("sql"):
+        sql_is_a_frame(answers)
     with subtests.test("what happens meanwhile is seen"):
         what_happens_meanwhile(answers, place)
     with subtests.test("the session is left as it was"):
@@ -193,11 +201,6 @@ def rows(stats, query):
     return frame[sorted(frame)].sort_values(sorted(frame), ignore_index=True)
 
 
-@seldom
-def test_deployments_are_no_concern_of_spark(answers):
-    assert 0 == len(answers[1].deployments())
-
-
 def what_happens_meanwhile(answers, place):
     """In a journal that grows, and when it is sealed."""
     journals = 2 if IS_LONG else 1
@@ -212,11 +215,22 @@ def pulls_of(stats, tag):
     return stats.pulls(tag=tag, interval="total", since="1d")["pulls"].tolist()
 
 
-@seldom
-def test_sql_is_a_frame_of_spark(answers):
+def some_deployments(answers):
+    for asked in ({}, {"repository": "team/*", "rule": ["w[!x]*", "other"], "status": "succeeded", "limit": 1}):
+        expected, actual = (stats.deployments(**asked) for stats in answers)
+        pd.testing.assert_frame_equal(expected, actual, check_exact=True)
+        assert len(expected)
+
+
+def sql_is_a_frame(answers):
+    """Of Spark; and who names a part of a query after a view does not take it from others."""
     frame = answers[1].sql("select count(*) as n from pulls where actor = $actor", actor="looping")
     assert isinstance(frame, sql.DataFrame)
     assert [(60,)] == [tuple(row) for row in frame.collect()]
+    query = "with pulls as (select * from pulls where actor = 'looping') select count(*) as n from pulls"
+    assert [[(60,)]] * 2 == [[tuple(row) for row in answers[1].sql(query).collect()] for _ in range(2)]
+    with pytest.raises(ParameterError, match="tables: 'pulls' is a view already"):
+        answers[1].sql("select * from pulls", tables={"pulls": pa.table({"x": [1]})})
 
 
 @seldom
